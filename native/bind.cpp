@@ -1,0 +1,13 @@
+#include "bind.h"
+
+#include "isa.h"
+#include "pool.h"
+
+NB_MODULE(_native, m) {
+    m.doc() = "divebell's kernels; see divebell.ops.native for the contract of each.";
+    m.attr("isa") = isa_name(isa());
+    m.attr("bf16_dot") = has_bf16_dot();
+    m.def("threads", &pool::threads);
+    m.def("set_threads", &pool::set_threads, nb::call_guard<nb::gil_scoped_release>());
+    bind_norm(m);
+}

@@ -1,0 +1,20 @@
+#pragma once
+
+// The instruction set that kernels are chosen for: once, when the module is imported.
+// DIVEBELL_ISA=scalar|avx2|avx512|neon picks a lower one; asking for one that the processor lacks is an error.
+
+enum class Isa { scalar, neon, avx2, avx512 };
+
+Isa isa();                    // throws std::runtime_error when DIVEBELL_ISA can't be had
+const char* isa_name(Isa);
+bool has_isa(Isa);
+bool has_bf16_dot();          // AVX512_BF16, and the chosen instruction set is avx512
+
+// Picks a pointer to an op's table of kernels. An op that has no table for an instruction set passes nullptr there
+// and gets its scalar one.
+template <class Table>
+const Table& choose(const Table* scalar, const Table* neon, const Table* avx2, const Table* avx512) {
+    const Table* by_isa[] = {scalar, neon, avx2, avx512};
+    const Table* table = by_isa[static_cast<int>(isa())];
+    return *(table ? table : scalar);
+}

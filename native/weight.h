@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+
+// A matrix in its stored blocks: `rows` rows of `cols` numbers, each row `row_bytes` long. Points into a mapped file
+// or an array; owns nothing.
+// Format numbers are GGML's (ggml.h, enum ggml_type), except F8_E4M3, which GGML does not have.
+enum class Format : int {
+    F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
+    Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, IQ4_XS = 23, BF16 = 30, MXFP4 = 39,
+    F8_E4M3 = 1000,
+};
+
+struct Weight {
+    Format format;
+    const uint8_t* data;
+    int64_t rows, cols, row_bytes;
+    // F8_E4M3 only: one float32 scale per 128x128 block, row-major, ceil(cols/128) a row; first_row is where this
+    // matrix starts within its blocks when it is a slice of a larger one.
+    const float* scales = nullptr;
+    int64_t scale_stride = 0, first_row = 0;
+
+    const uint8_t* row(int64_t r) const { return data + r * row_bytes; }
+};

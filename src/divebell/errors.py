@@ -1,0 +1,48 @@
+"""What a person is told when something can't be done: what, which value, what is allowed, what to do.
+
+Every error that divebell raises on purpose is a `DivebellError`; anything else that reaches a person is our bug.
+"""
+
+from pathlib import Path
+
+
+class DivebellError(Exception):
+    """The root of divebell's errors."""
+
+
+class BadFile(DivebellError):
+    """A file breaks its own format. Names the file and the field."""
+
+    def __init__(self, path: Path | str, field: str, problem: str):
+        super().__init__(f"{path}: {field}: {problem}")
+        self.path, self.field, self.problem = Path(path), field, problem
+
+
+class Unsupported(DivebellError):
+    """A well-formed thing that divebell does not know: a number format, an architecture, a tokenizer, a field."""
+
+    def __init__(self, what: str, value: object, known: "list[str] | tuple[str, ...]" = (), path: Path | str | None = None):
+        place = f"{path}: " if path else ""
+        allowed = f"; known: {', '.join(sorted(known))}" if known else ""
+        super().__init__(f"{place}{what} {value!r} is not supported{allowed}")
+        self.what, self.value, self.known = what, value, tuple(known)
+
+
+class Mismatch(DivebellError):
+    """Weights and configuration contradict each other: a missing tensor, one too many, a wrong shape, NaN."""
+
+
+class BadInput(DivebellError, ValueError):
+    """An argument or request that can't be served: names the argument, the value and what is allowed."""
+
+
+class BadTemplate(DivebellError):
+    """A chat template that does not parse, reaches for what it may not, or does not end."""
+
+
+class PullError(DivebellError):
+    """A model could not be fetched: every source tried, and why each failed; or its SHA-256 is wrong."""
+
+
+class OverBudget(DivebellError):
+    """More memory than allowed would be needed; the message shows the sum."""

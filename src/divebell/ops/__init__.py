@@ -1,0 +1,44 @@
+"""The functions that models are written in, each in several hands with one signature.
+
+`divebell.ops.reference` (numpy, float32, the shortest correct form) is the specification; `divebell.ops.native` (C++) is
+what people run. A model takes either module as its `ops`. T tokens, d hidden width, H heads; all arrays float32 and
+C-contiguous unless said otherwise; every function returns new arrays and leaves its inputs alone, except the cache.
+
+  weight(tensor) -> Weight                    a matrix (rows, cols) or a stack of them, in its stored blocks; opaque
+  experts(gates, ups, downs) -> Experts       lists of E tensors (width, d), (width, d), (d, width)
+  embed(table, ids) -> (T, d)                 rows of a Weight
+  rms_norm(x, weight, eps) -> like x          over the last axis
+  linears(x, weights, biases) -> [(T, rows)]  several matrices over the same x at once; biases: arrays or None each
+  swiglu(x, gate, up, down) -> (T, d)         down(silu(gate x) * (up x))
+  rotate(x, positions, table, interleaved) -> like x    RoPE on the whole last axis of (T, n, dim)
+  route(logits, bias, router) -> ids int32 (T, k), weights (T, k)
+  moe(x, ids, weights, experts) -> (T, d)     sum over k of weights * swiglu of the chosen experts
+  attention(q, k, v, pages, batch, scale, window) -> (T, H * v_dim)      writes k, v to the cache, then attends
+  mla(q, latent, pages, key_up, value_up, batch, scale) -> (T, H * v_dim)  writes latent to the cache, then attends
+
+A cache component (`pages`) is an array (num_pages, page_size, width), float32 or bfloat16. Attention reads keys by page
+table, so a later op that selects keys (sparse attention) takes a selection beside the same table, and a model with several residual streams
+keeps them as one more axis of its own state: neither asks for another batch, cache or weight type.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """How scores become a choice of experts (DeepSeek-V2 section 2.2, DeepSeek-V3 section 2.1.2).
+
+    score: "softmax" or "sigmoid" of the logits, float32.
+    groups, kept_groups: experts lie in `groups` equal groups, of which the best `kept_groups` are searched.
+    group_score: "max" (V2) or "top2" (V3: the sum of a group's two best), on scores with the bias added.
+    The bias only takes part in the choice; weights are the unbiased scores, divided by their sum + 1e-20 when
+    `renormalise`, times `scale`.
+    """
+
+    top_k: int
+    score: str = "softmax"
+    groups: int = 1
+    kept_groups: int = 1
+    group_score: str = "max"
+    renormalise: bool = False
+    scale: float = 1.0
