@@ -1,0 +1,71 @@
+"""The paged cache: keys, values or latents of every sequence, in pages that any sequence can take.
+
+One page number stands for the same page in every layer and component, so a sequence needs one list of numbers. The
+arrays are reserved as address space once, for the whole budget; memory is taken when a page is first written, and freed
+pages are handed out again last in, first out, so that few requests touch little memory.
+"""
+
+import mmap
+import sys
+from collections.abc import Sequence
+from math import ceil, prod
+
+import numpy as np
+
+PAGE = 64  # tokens of a page
+
+
+def page_bytes(layout: Sequence[dict[str, int]], dtype: np.dtype) -> int:
+    """Bytes of one page over all layers; layout gives each layer's components and their widths."""
+    return sum(PAGE * width * np.dtype(dtype).itemsize for layer in layout for width in layer.values())
+
+
+def pages_for(tokens: int) -> int:
+    return ceil(tokens / PAGE)
+
+
+class Cache:
+    """Arrays and free list.
+
+    layers: for each layer, component name -> array (num_pages, PAGE, width) of `dtype`.
+    """
+
+    def __init__(self, layout: Sequence[dict[str, int]], dtype: np.dtype, num_pages: int):
+        self.num_pages = num_pages
+        self.layers = [
+            {name: _reserve((num_pages, PAGE, width), dtype) for name, width in layer.items()} for layer in layout
+        ]
+        self._free = list(range(num_pages - 1, -1, -1))
+
+    @property
+    def free_pages(self) -> int:
+        return len(self._free)
+
+    def take(self, count: int) -> list[int]:
+        """Pages for one sequence; the caller has made sure that so many are free."""
+        if count > len(self._free):
+            raise RuntimeError(f"{count} pages wanted, {len(self._free)} free: the scheduler admitted too much")
+        return [self._free.pop() for _ in range(count)]
+
+    def give_back(self, pages: list[int]) -> None:
+        """Empties `pages`, so that nothing can be given back twice."""
+        self._free.extend(reversed(pages))
+        pages.clear()
+
+    def check_integrity(self, owned: Sequence[list[int]]) -> None:
+        """Every page is free or owned by exactly one of the lists in `owned`."""
+        pages = [*self._free, *(page for own in owned for page in own)]
+        if sorted(pages) != list(range(self.num_pages)):
+            raise RuntimeError(f"{self.num_pages} pages, but {len(self._free)} free and {len(pages)} free or owned")
+
+
+def _reserve(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Address space without memory behind it; a huge reservation must not be refused before anything is written."""
+    dtype = np.dtype(dtype)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()
+    memory = mmap.mmap(-1, max(prod(shape) * dtype.itemsize, 1), flags=flags)
+    return np.frombuffer(memory, dtype, prod(shape)).reshape(shape)
+
+
+def _no_reserve() -> int:
+    return 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which Python's mmap does not name

@@ -1,0 +1,75 @@
+"""What a request comes back with."""
+
+from dataclasses import dataclass
+
+from divebell.engine.sampler import TokenLogprob
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as OpenAI's API counts them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the answer took, measured with the process's own clock.
+
+    prompt_tokens: of the request; of them, `cached_tokens` had been computed earlier in the same conversation.
+    completion_tokens: generated, the end-of-text token included.
+    waited_seconds: from the request until its first computation began.
+    prompt_seconds: from there to the first token. completion_seconds: from the first token to the last.
+    seed: what the draws were keyed with; the same request with this seed gives the same text.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    waited_seconds: float
+    prompt_seconds: float
+    completion_seconds: float
+    seed: int
+
+    @property
+    def seconds(self) -> float:
+        return self.waited_seconds + self.prompt_seconds + self.completion_seconds
+
+    @property
+    def prompt_tokens_per_second(self) -> float:
+        return _rate(self.prompt_tokens - self.cached_tokens, self.prompt_seconds)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decoding speed: tokens after the first, over the time from the first to the last."""
+        return _rate(self.completion_tokens - 1, self.completion_seconds)
+
+
+def _rate(count: int, seconds: float) -> float:
+    return count / seconds if count > 0 and seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer.
+
+    text: without the end-of-text token, cut before a stop string, and without the reasoning.
+    token_ids: every token generated, the end-of-text token included.
+    logprobs: one for each token, or None where none were asked for.
+    finish_reason: "stop" (end of text, or a stop string), "length" (max_tokens or the context is full), or None for a
+        stream that was closed before its end.
+    reasoning: what a reasoning model thought before it answered; None where there was no thinking.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] | None
+    finish_reason: str | None
+    usage: Usage
+    receipt: Receipt
+    reasoning: str | None = None

@@ -1,0 +1,120 @@
+"""How the next token is to be chosen: the options of one request, checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from math import isfinite
+from numbers import Integral, Real
+
+from divebell.errors import BadInput
+
+MAX_STOPS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Options of one request. BadInput names the one that is out of range.
+
+    The logits of the model pass, in this order: repetition penalty, frequency and presence penalties, logit bias,
+    temperature, top-k, top-p, min-p; then one token is drawn. (The order is that of transformers' logits processors;
+    llama.cpp applies the temperature last.)
+
+    max_tokens: tokens to generate at most; None: until the model ends its text or the context is full.
+    temperature: 0 takes the likeliest token; above 0, logits are divided by it.
+    top_k: only the k likeliest tokens, with all that tie with the k-th; 0: all (transformers' TopKLogitsWarper).
+    top_p: the smallest set of likeliest tokens whose probabilities sum to at least top_p; 1: all (TopPLogitsWarper).
+    min_p: only tokens at least min_p times as likely as the likeliest; 0: all (MinPLogitsWarper).
+    repetition_penalty: logits of tokens in the prompt or the answer are divided by it if positive, else multiplied
+        (CTRL, arXiv 1909.05858; as transformers does, over the whole context and not llama.cpp's last 64 tokens); 1: off.
+    frequency_penalty, presence_penalty: subtracted times the count of the token in the answer, and once if it occurs
+        (OpenAI's API; the prompt does not count, as in vLLM); 0: off.
+    logit_bias: token id -> number added to its logit (OpenAI's API).
+    seed: the same seed gives the same text; None: a fresh one, told in the receipt.
+    stop: the answer ends before the first of these strings.
+    logprobs: None, or how many of the likeliest tokens to report with each token's own log-probability. They are of
+        the model's distribution, before penalties, bias, temperature and filters (OpenAI's API).
+    ignore_eos: goes on past the end-of-text token.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    ignore_eos: bool = False
+
+    @classmethod
+    def of(cls, options: Mapping[str, object]) -> "Sampling":
+        """From keyword arguments; an unknown one is refused by name. stop may be one string."""
+        unknown = sorted(set(options) - {f.name for f in fields(cls)})
+        if unknown:
+            raise BadInput(f"{unknown[0]} is not an option; there are {', '.join(f.name for f in fields(cls))}")
+        options = dict(options)
+        if isinstance(options.get("stop"), str):
+            options["stop"] = (options["stop"],)
+        if options.get("stop") is None:
+            options.pop("stop", None)
+        if options.get("logit_bias") is None:
+            options.pop("logit_bias", None)
+        return cls(**options)
+
+    def __post_init__(self):
+        _check_integer("max_tokens", self.max_tokens, 1, none=True)
+        _check_number("temperature", self.temperature, 0, 100)
+        _check_integer("top_k", self.top_k, 0)
+        _check_number("top_p", self.top_p, 0, 1, above=True)
+        _check_number("min_p", self.min_p, 0, 1)
+        _check_number("repetition_penalty", self.repetition_penalty, 0, 100, above=True)
+        _check_number("frequency_penalty", self.frequency_penalty, -100, 100)
+        _check_number("presence_penalty", self.presence_penalty, -100, 100)
+        _check_integer("seed", self.seed, 0, 2**64 - 1, none=True)
+        _check_integer("logprobs", self.logprobs, 0, none=True)
+        _check_bias(self.logit_bias)
+        _check_stops(self.stop)
+        if not isinstance(self.ignore_eos, bool):
+            raise BadInput(f"ignore_eos is {self.ignore_eos!r}; it must be True or False")
+
+    def check_vocabulary(self, size: int) -> None:
+        """BadInput for a bias outside the model's vocabulary or more logprobs than it has tokens."""
+        for token in self.logit_bias:
+            if not 0 <= token < size:
+                raise BadInput(f"logit_bias has token {token}; the vocabulary is 0 to {size - 1}")
+        if self.logprobs is not None and self.logprobs > size:
+            raise BadInput(f"logprobs is {self.logprobs}; the vocabulary has {size} tokens")
+
+
+def _check_integer(name: str, value: object, least: int, most: int | None = None, none: bool = False) -> None:
+    if none and value is None:
+        return
+    integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not integer or value < least or (most is not None and value > most):
+        allowed = f"{least} or more" if most is None else f"{least} to {most}"
+        raise BadInput(f"{name} is {value!r}; it must be an integer, {allowed}{' (or None)' if none else ''}")
+
+
+def _check_number(name: str, value: object, least: float, most: float, above: bool = False) -> None:
+    number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    if not number or value < least or value > most or (above and value == least):
+        raise BadInput(f"{name} is {value!r}; it must be a number {'above' if above else 'from'} {least} up to {most}")
+
+
+def _check_bias(bias: object) -> None:
+    if not isinstance(bias, Mapping):
+        raise BadInput(f"logit_bias is {bias!r}; it must map token ids to numbers")
+    for token, value in bias.items():
+        _check_integer("a token of logit_bias", token, 0)
+        _check_number(f"logit_bias of token {token}", value, -100, 100)
+
+
+def _check_stops(stops: object) -> None:
+    if not isinstance(stops, Sequence) or len(stops) > MAX_STOPS:
+        raise BadInput(f"stop is {stops!r}; it must be a string or a list of at most {MAX_STOPS} strings")
+    for text in stops:
+        if not isinstance(text, str) or not text:
+            raise BadInput(f"stop has {text!r}; each must be a string of at least one character")
