@@ -1,0 +1,1 @@
+"""Text to token ids and back: tokenizers, chat formats, and what turns a stream of tokens into clean pieces of text."""

@@ -1,0 +1,134 @@
+"""Text to token ids and back, for every kind of checkpoint."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from divebell.errors import BadInput
+from divebell.text.detokenizer import Detokenizer, byte_level_bytes, sentencepiece_bytes
+
+if TYPE_CHECKING:
+    import tokenizers
+
+# A model that was tuned for chat ends its turn with one of these, whatever its file calls the end of text.
+END_OF_TURN = (
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|end|>",
+    "<｜end▁of▁sentence｜>",
+    "<end_of_turn>",
+)
+
+
+def load_tokenizer(checkpoint) -> "Tokenizer":
+    """The tokenizer of a checkpoint of either kind (`.kind`, `.path` and, for GGUF, `.config` are what is used).
+
+    Raises BadFile for files that break their format, Unsupported for kinds of tokenizer that are not known.
+    """
+    if checkpoint.kind == "gguf":
+        from divebell.text.gguf_vocabulary import read_tokenizer
+    else:
+        from divebell.text.folder import read_tokenizer
+    return read_tokenizer(checkpoint)
+
+
+def end_ids(library: "tokenizers.Tokenizer", stated: Iterable[int | None]) -> frozenset[int]:
+    """The ids that a file states as ends, and those of well-known end-of-turn tokens that it marks as special."""
+    special = {token.content: id for id, token in library.get_added_tokens_decoder().items() if token.special}
+    return frozenset([id for id in stated if id is not None] + [special[end] for end in END_OF_TURN if end in special])
+
+
+def surround(front: int | None, back: int | None) -> "tokenizers.processors.TemplateProcessing":
+    """The step that puts a token in front of and behind what is encoded; None puts none."""
+    from tokenizers import processors
+
+    ids = {"front": front, "back": back}
+    present = {name: id for name, id in ids.items() if id is not None}
+    pieces = [name for name in ("front", "$A", "back") if name in present or name == "$A"]
+    special = [{"id": name, "ids": [id], "tokens": [name]} for name, id in present.items()]
+    return processors.TemplateProcessing(single=pieces, special_tokens=special)
+
+
+class Tokenizer:
+    """Encodes with Hugging Face's `tokenizers`, decodes byte by byte; immutable, so all threads may share one.
+
+    bos_id: the begin-of-text token's id or None. eos_ids: every id that ends a text or a turn.
+    vocabulary_size: highest id + 1. named_tokens: what chat templates see, as `{"bos_token": "<s>", ...}`.
+    """
+
+    def __init__(
+        self,
+        library: "tokenizers.Tokenizer",
+        *,
+        bos_id: int | None,
+        eos_ids: frozenset[int],
+        named_tokens: Mapping[str, str],
+        byte_level: bool,
+        drop_space: bool = False,
+    ):
+        self._library = library
+        self.bos_id, self.eos_ids, self.named_tokens = bos_id, eos_ids, dict(named_tokens)
+        self._bytes_of: Callable[[str], bytes] = byte_level_bytes if byte_level else sentencepiece_bytes
+        self._drop_space = drop_space
+        self._added = library.get_added_tokens_decoder()
+        self._special = frozenset(id for id, token in self._added.items() if token.special)
+        self._seen: dict[int, bytes] = {}
+        self.vocabulary_size = max(library.get_vocab_size(), max(self._added, default=-1) + 1)
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Ids of `text`, with the begin token in front where the model wants one.
+
+        The text of a special token becomes that token, as `transformers` does it. Raises BadInput for what is not a
+        string, or has a lone surrogate in it, which no encoding can hold.
+        """
+        if not isinstance(text, str):
+            raise BadInput(f"text is {type(text).__name__}: give a string")
+        try:
+            text.encode()
+        except UnicodeEncodeError as problem:
+            raise BadInput(f"text: character {problem.start} is a lone surrogate, {text[problem.start]!r}") from None
+        return self._library.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """The text of `ids`; an id that no token has (a padded embedding row) shows as nothing.
+
+        Characters are exactly the tokens' own: nothing is cleaned up. Raises BadInput for a negative id.
+        """
+        detokenizer = self.detokenizer(skip_special_tokens)
+        return "".join([detokenizer.push(id) for id in ids]) + detokenizer.flush()
+
+    def detokenizer(self, skip_special_tokens: bool = True) -> Detokenizer:
+        """For one request: its `push(id)` pieces and last `flush()` join to what `decode` gives."""
+        return Detokenizer(self.visible_bytes if skip_special_tokens else self.token_bytes, self._drop_space)
+
+    def visible_bytes(self, token_id: int) -> bytes:
+        """The bytes of a token, b"" for a special one."""
+        return b"" if token_id in self._special else self.token_bytes(token_id)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token stands for; b"" for an id that no token has."""
+        known = self._seen.get(token_id)
+        if known is None:
+            known = self._seen[token_id] = self._spell(token_id)
+        return known
+
+    def _spell(self, token_id: int) -> bytes:
+        if token_id < 0:
+            raise BadInput(f"token id {token_id} is negative: ids run from 0 to {self.vocabulary_size - 1}")
+        if token_id >= self.vocabulary_size:
+            return b""
+        added = self._added.get(token_id)
+        if added is not None:
+            return added.content.encode()
+        token = self._library.id_to_token(token_id)
+        return b"" if token is None else self._bytes_of(token)
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token by its own spelling, or None."""
+        return self._library.token_to_id(token)
+
+    def is_special(self, token_id: int) -> bool:
+        """Whether this is a control token, left out of decoded text."""
+        return token_id in self._special
