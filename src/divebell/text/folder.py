@@ -1,6 +1,7 @@
 """The tokenizer of a safetensors folder: tokenizer.json, with what the JSON files beside it say about special tokens.
 
-Source: transformers 5's `TokenizersBackend` (tokenization_utils_tokenizers.py), whose ids these must equal.
+Source: transformers 5, `TokenizersBackend` (tokenization_utils_tokenizers.py), whose ids these must equal. Whether a
+begin token is put in front is what tokenizer.json's post-processor says; `add_bos_token` beside it has no say.
 """
 
 import json
@@ -10,7 +11,7 @@ from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as Library
 
 from divebell.errors import BadFile, Unsupported
-from divebell.text.tokenizer import Tokenizer, end_ids, surround
+from divebell.text.tokenizer import Tokenizer, end_ids
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -38,7 +39,6 @@ def read_tokenizer(checkpoint) -> Tokenizer:
     add_tokens(library, settings, named)
     byte_level, drop_space = decoding(library, folder / "tokenizer.json")
     begin, end = (library.token_to_id(named[name]) if name in named else None for name in ("bos_token", "eos_token"))
-    add_ends(library, settings, begin, end)
     return Tokenizer(
         library,
         bos_id=begin,
@@ -102,14 +102,6 @@ def decoding(library: Library, path: Path) -> tuple[bool, bool]:
         known = ["BPE with ByteLevel", "BPE with ByteFallback"]
         raise Unsupported("tokenizer", kinds[0], known=known, path=path)
     return "ByteLevel" in steps, "Strip" in steps
-
-
-def add_ends(library: Library, settings: dict, begin: int | None, end: int | None) -> None:
-    """tokenizer_config.json's add_bos_token and add_eos_token, when stated, replace what tokenizer.json does."""
-    if library.post_processor is None or "add_bos_token" in settings or "add_eos_token" in settings:
-        front = begin if settings.get("add_bos_token") else None
-        back = end if settings.get("add_eos_token") else None
-        library.post_processor = surround(front, back)
 
 
 def stated_ends(folder: Path) -> list[int]:

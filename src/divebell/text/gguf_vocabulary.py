@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Library
 
 from divebell.errors import BadFile, Unsupported
 from divebell.text.detokenizer import WORD_START
 from divebell.text.presplit import Presplit, presplit
-from divebell.text.tokenizer import Tokenizer, end_ids, surround
+from divebell.text.tokenizer import Tokenizer, end_ids
 
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 NAMED = {
@@ -162,6 +162,15 @@ def wrap(library: Library, vocabulary: Vocabulary, begin: int | None, end: int |
     back = end if vocabulary.get("add_eos_token", bool, False) else None
     if front is not None or back is not None:
         library.post_processor = surround(front, back)
+
+
+def surround(front: int | None, back: int | None) -> processors.TemplateProcessing:
+    """The step that puts a token in front of and behind what is encoded; None puts none."""
+    ids = {"front": front, "back": back}
+    present = {name: id for name, id in ids.items() if id is not None}
+    pieces = [name for name in ("front", "$A", "back") if name in present or name == "$A"]
+    special = [{"id": name, "ids": [id], "tokens": [name]} for name, id in present.items()]
+    return processors.TemplateProcessing(single=pieces, special_tokens=special)
 
 
 KINDS = {"gpt2": byte_level, "llama": sentencepiece}

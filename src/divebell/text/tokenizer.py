@@ -40,17 +40,6 @@ def end_ids(library: "tokenizers.Tokenizer", stated: Iterable[int | None]) -> fr
     return frozenset([id for id in stated if id is not None] + [special[end] for end in END_OF_TURN if end in special])
 
 
-def surround(front: int | None, back: int | None) -> "tokenizers.processors.TemplateProcessing":
-    """The step that puts a token in front of and behind what is encoded; None puts none."""
-    from tokenizers import processors
-
-    ids = {"front": front, "back": back}
-    present = {name: id for name, id in ids.items() if id is not None}
-    pieces = [name for name in ("front", "$A", "back") if name in present or name == "$A"]
-    special = [{"id": name, "ids": [id], "tokens": [name]} for name, id in present.items()]
-    return processors.TemplateProcessing(single=pieces, special_tokens=special)
-
-
 class Tokenizer:
     """Encodes with Hugging Face's `tokenizers`, decodes byte by byte; immutable, so all threads may share one.
 
