@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from divebell.errors import BadFile, BadInput, BadTemplate
 from divebell.text import builtin
 from divebell.text.dialects import Splitter, plain, r1
-from divebell.text.messages import checked_messages, checked_tools, for_template
+from divebell.text.messages import checked_messages, checked_tools, for_template, plainer
 from divebell.text.messages import plain as plain_data
 
 if TYPE_CHECKING:
@@ -84,17 +84,14 @@ class ChatFormat:
         template = self._template(tools)
         variables = {"documents": None, **self._named_tokens, **plain_data(template_variables, "template variables")}
         variables |= {"tools": tools, "add_generation_prompt": add_generation_prompt}
-        try:
-            return template.render(variables | {"messages": [for_template(message) for message in messages]})
-        except BadTemplate as problem:
-            return self._render_with_none(template, variables, messages, problem)
-
-    def _render_with_none(self, template, variables: dict, messages: list[dict], problem: BadTemplate) -> str:
-        """Older templates test `content is none` for a message that only calls tools; it must be there to be tested."""
-        silent = [message for message in messages if message.get("content") is None]
-        if not silent:
-            raise problem
-        return template.render(variables | {"messages": [{"content": None, **for_template(m)} for m in messages]})
+        attempts = [[for_template(message) for message in messages], *plainer(messages)]
+        for attempt in attempts[:-1]:
+            try:
+                return template.render(variables | {"messages": attempt})
+            except BadTemplate as problem:
+                if problem.__cause__ is None:  # stopped or refused, so no other spelling of the messages will help
+                    raise
+        return template.render(variables | {"messages": attempts[-1]})
 
     def splitter(self, prompt: str | None = None) -> Splitter:
         """For one request: tells reasoning from answer piece by piece.

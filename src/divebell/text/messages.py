@@ -104,5 +104,25 @@ def for_template(message: dict) -> dict:
     return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
 
 
+def plainer(messages: list[dict]) -> list[list[dict]]:
+    """Other spellings of the same messages, for templates that can't take the usual one.
+
+    Older templates test `content is none` in a message that only calls tools, others join it to text, and most know
+    nothing of content in parts. Empty when the messages have neither.
+    """
+    usual = [for_template(message) for message in messages]
+    joined = [message | {"content": joined_parts(message.get("content"))} for message in usual]
+    spellings = [[{"content": None, **message} for message in joined]]
+    spellings += [[message | {"content": message["content"] or ""} for message in joined]]
+    return [spelling for spelling in spellings if spelling != usual]
+
+
+def joined_parts(content):
+    """The lines of text parts; anything else as it is."""
+    if isinstance(content, list) and all(isinstance(part.get("text"), str) for part in content):
+        return "\n".join(part["text"] for part in content)
+    return content
+
+
 def kind(value) -> str:
     return "None" if value is None else f"of type {type(value).__name__}"

@@ -13,12 +13,12 @@ from jinja2.utils import Namespace
 
 from divebell.errors import BadTemplate
 
-SECONDS = 1.0
+SECONDS = 1.5
 CHARACTERS = 4_000_000
 ITEMS = 200_000
 SHARE_OF_INPUT = 16  # long conversations may ask for more
 POWER_BITS = 10_000
-CONTAINERS = (list, tuple, set, frozenset, dict, KeysView, ValuesView, ItemsView)
+CONTAINERS = (list, tuple, set, frozenset, dict, range, KeysView, ValuesView, ItemsView)
 
 # Python work that grows with the product of the arguments' sizes ...
 PRODUCTS = frozenset(
@@ -58,7 +58,7 @@ class Meter:
 
     def tick(self) -> None:
         if time.monotonic() > self.deadline:
-            raise BadTemplate(f"the chat template was stopped: it had not ended after {SECONDS:g} second")
+            raise BadTemplate(f"the chat template was stopped: it had not ended after {SECONDS:g} seconds")
 
     def made(self, value):
         """`value`, just built: counted, and refused when larger than anything a prompt needs."""

@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 from jinja2.utils import Namespace
 
 from divebell.errors import BadInput, BadTemplate
-from divebell.text.meter import Meter
+from divebell.text.meter import PRODUCTS, Meter
 
 LONGEST_SOURCE = 200_000
 EACH, MADE, JOINED = " each", " made", " joined"  # filters of ours: no template can name them, with the space in front
@@ -128,6 +128,7 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         self.filters["tojson"] = to_json
         self.filters = {name: self._metered(name, function) for name, function in self.filters.items()}
         self.filters |= {EACH: self._turns, MADE: self._made, JOINED: self._join}
+        del self.globals["lipsum"]  # placeholder text, slow to make
         self.globals |= {
             "raise_exception": refuse,
             "strftime_now": lambda form: datetime.now().strftime(form),
@@ -153,6 +154,7 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
     def call(__self, __context, __obj, *args, **kwargs):  # a template may pass `self=...`
         owner = getattr(getattr(__obj, "__wrapped__", __obj), "__self__", None)  # jinja2 wraps str.format
         if isinstance(owner, str | bytes):
+            args = [listed(argument) for argument in args]
             __self.meter.allow(__obj.__name__, [owner, *args, *kwargs.values()])
         return __self.meter.made(super().call(__context, __obj, *args, **kwargs))
 
@@ -186,11 +188,18 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         @functools.wraps(function)  # keeps jinja2's marks for filters that take the context
         def run(*args, **kwargs):
             taken = 1 if hasattr(function, "jinja_pass_arg") else 0
+            if name in PRODUCTS:
+                args = [listed(argument) for argument in args]
             self.meter.allow(name, [*args[taken:], *kwargs.values()])
             result = function(*args, **kwargs)
             return self._counted(result) if isinstance(result, Iterator) else self.meter.made(result)
 
         return run
+
+
+def listed(argument):
+    """A generator's items, so that they can be counted; anything else as it is."""
+    return list(argument) if isinstance(argument, Iterator) else argument
 
 
 def refuse(message):
