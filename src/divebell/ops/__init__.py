@@ -4,21 +4,28 @@
 what people run. A model takes either module as its `ops`. T tokens, d hidden width, H heads; all arrays float32 and
 C-contiguous unless said otherwise; every function returns new arrays and leaves its inputs alone, except the cache.
 
-  weight(tensor) -> Weight                    a matrix (rows, cols) or a stack of them, in its stored blocks; opaque
-  experts(gates, ups, downs) -> Experts       lists of E tensors (width, d), (width, d), (d, width)
+  weight(tensor) -> Weight                    a matrix (rows, cols) in its stored blocks; opaque
+  experts(gates, ups, downs) -> Experts       lists of E tensors (width, d), (width, d), (d, width); opaque
+  up_projections(kv_b=tensor) -> UpProjections      (H * (nope + v), rank): of each head its keys' rows, then its values'
+  up_projections(k_b=tensor, v_b=tensor)            the same as GGUF splits it: (H, rank, nope) and (H, v, rank)
   embed(table, ids) -> (T, d)                 rows of a Weight
   rms_norm(x, weight, eps) -> like x          over the last axis
-  linears(x, weights, biases) -> [(T, rows)]  several matrices over the same x at once; biases: arrays or None each
+  linears(x, weights, biases=None) -> list of (T, rows)    several matrices over the same x; biases: arrays or None each
   swiglu(x, gate, up, down) -> (T, d)         down(silu(gate x) * (up x))
-  rotate(x, positions, table, interleaved) -> like x    RoPE on the whole last axis of (T, n, dim)
-  route(logits, bias, router) -> ids int32 (T, k), weights (T, k)
+  rotate(x, positions, table, interleaved) -> like x    RoPE on the last r numbers of x (T, n, dim), the rest copied;
+      table (positions, r): row p holds r/2 cosines, then r/2 sines; pairs (2i, 2i+1) if interleaved, else (i, i+r/2)
+  route(logits, bias, router) -> ids int32 (T, k), weights (T, k)      bias: array or None; on a tie the lower id wins
   moe(x, ids, weights, experts) -> (T, d)     sum over k of weights * swiglu of the chosen experts
-  attention(q, k, v, pages, batch, scale, window) -> (T, H * v_dim)      writes k, v to the cache, then attends
-  mla(q, latent, pages, key_up, value_up, batch, scale) -> (T, H * v_dim)  writes latent to the cache, then attends
+  attention(q, k, v, pages, batch, scale, window) -> (T, H * v_dim)    q (T, H, D), k (T, G, D), v (T, G, v_dim), head h
+      reads k and v of group h * G // H; pages: (keys, values); window: None, or how many positions a token sees
+  mla(q, latent, pages, up, batch, scale) -> (T, H * v_dim)            q (T, H, nope + rope), latent (T, rank + rope),
+      both rotated, latent's first `rank` numbers normed; pages: of width rank + rope
+Both write this step's rows to the cache, then attend; a token at position p sees positions 0..p of its own sequence.
 
 A cache component (`pages`) is an array (num_pages, page_size, width), float32 or bfloat16. Attention reads keys by page
-table, so a later op that selects keys (sparse attention) takes a selection beside the same table, and a model with several residual streams
-keeps them as one more axis of its own state: neither asks for another batch, cache or weight type.
+table, so a later op that selects keys (sparse attention) takes a selection beside the same table, and a model with
+several residual streams keeps them as one more axis of its own state: neither asks for another batch, cache or weight
+type.
 """
 
 from dataclasses import dataclass
