@@ -1,0 +1,39 @@
+"""divebell runs DeepSeek-class models on the CPU machine you own.
+
+llm = divebell.load("smollm2-135m")
+print(llm.generate("Once upon a time", max_tokens=40).text)
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from divebell.engine.llm import LLM
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(
+    name_or_path: "str | Path",
+    weights: str = "stored",
+    threads: int | None = None,
+    ram: "int | str | None" = None,
+    context: int | None = None,
+) -> "LLM":
+    """Loads a model: a catalogue name, a folder of safetensors, one .gguf file, or a hub id (`org/name`).
+
+    weights: "stored" computes from the file's own format wherever a kernel exists; "f32", "bf16", "q8" and "q4" convert
+        while loading. With "f32" arithmetic is float32 throughout.
+    threads: of this process's native pool; None: one for each core.
+    ram: bytes, or a size like "16GiB", that weights, cache and workspace may take together; None: nine tenths of what
+        the machine has available.
+    context: tokens that a prompt and its answer may have together; None: as many as the model knows and ram allows.
+
+    Raises BadFile, Unsupported, Mismatch or PullError for a model that can't be loaded, OverBudget for one that does
+    not fit, BadInput for an argument out of range: all of them `divebell.errors.DivebellError`.
+    """
+    from divebell.engine.load import load as load_now
+
+    return load_now(name_or_path, weights, threads, ram, context)

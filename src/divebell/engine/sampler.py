@@ -20,8 +20,8 @@ class TokenLogprob:
 class Sampler:
     """The choices of one request.
 
-    The n-th token is drawn with the n-th number of a counter-based generator (Philox, Salmon et al. 2011) keyed with the
-    seed, so a text depends on the seed and the logits alone: not on threads, nor on what else runs in the batch.
+    The n-th token is drawn with the n-th number of a counter-based generator (Philox, Salmon et al. 2011) keyed with
+    the seed, so a text depends on the seed and the logits alone: not on threads, nor on what else runs in the batch.
     """
 
     def __init__(self, sampling: Sampling, seed: int, prompt: Sequence[int], vocabulary: int):
@@ -60,7 +60,7 @@ class Sampler:
 
 
 def distribution(logits: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
-    """What is left to draw from after temperature, top-k, top-p and min-p: token ids, probabilities (float64, sum 1)."""
+    """What temperature, top-k, top-p and min-p leave to draw from: token ids, probabilities (float64, sum 1)."""
     scores = (logits - logits.max()) / max(sampling.temperature, _COLDEST)
     ids = np.arange(len(scores))
     if 0 < sampling.top_k < len(scores):
@@ -115,20 +115,15 @@ class _Penalties:
         return logits
 
 
-def log_probability(logits: np.ndarray, token: int) -> float:
-    """Natural log of the probability of `token`: one row of logits, summed in float64."""
-    return float(logits[token]) - log_sum(logits)
-
-
-def log_sum(logits: np.ndarray) -> float:
-    """log(sum(exp(logits))) of one row."""
-    top = logits.max()
-    return float(top) + float(np.log(np.exp(logits - top).sum(dtype=np.float64)))
+def log_sums(logits: np.ndarray) -> np.ndarray:
+    """log(sum(exp(logits))) over the last axis, float64; the exponentials are float32, their sum float64."""
+    top = logits.max(axis=-1, keepdims=True)
+    return top[..., 0].astype(np.float64) + np.log(np.exp(logits - top).sum(axis=-1, dtype=np.float64))
 
 
 def token_logprob(logits: np.ndarray, token: int, count: int) -> TokenLogprob:
     """The log-probability of `token` and the `count` likeliest tokens, likeliest first, of one row of logits."""
-    total = log_sum(logits)
+    total = float(log_sums(logits))
     top = np.argpartition(logits, -count)[-count:] if count else np.empty(0, np.int64)
     top = top[np.lexsort((top, -logits[top]))]
     return TokenLogprob(token, float(logits[token]) - total, tuple((int(i), float(logits[i]) - total) for i in top))

@@ -24,7 +24,7 @@ class Sampling:
     top_p: the smallest set of likeliest tokens whose probabilities sum to at least top_p; 1: all (TopPLogitsWarper).
     min_p: only tokens at least min_p times as likely as the likeliest; 0: all (MinPLogitsWarper).
     repetition_penalty: logits of tokens in the prompt or the answer are divided by it if positive, else multiplied
-        (CTRL, arXiv 1909.05858; as transformers does, over the whole context and not llama.cpp's last 64 tokens); 1: off.
+        (CTRL, arXiv 1909.05858; over the whole context as in transformers, not llama.cpp's last 64 tokens); 1: off.
     frequency_penalty, presence_penalty: subtracted times the count of the token in the answer, and once if it occurs
         (OpenAI's API; the prompt does not count, as in vLLM); 0: off.
     logit_bias: token id -> number added to its logit (OpenAI's API).

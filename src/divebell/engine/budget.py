@@ -1,0 +1,58 @@
+"""One budget of memory for weights, cache and workspace."""
+
+from dataclasses import dataclass
+
+from divebell.config import available_memory, format_bytes, parse_bytes
+from divebell.engine.cache import PAGE, pages_for
+from divebell.engine.reading import ROWS
+from divebell.errors import BadInput, OverBudget
+
+MOST_CONTEXTS = 16  # full-length requests in the cache at once; more room than this is not reserved
+PROGRAM = 256 << 20  # interpreter, libraries, tokenizer, and the activations of one step
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bytes. ram: what all may take together."""
+
+    ram: int
+    weights: int
+    page: int
+    workspace: int
+
+    def plan(self, context: int | None, longest: int) -> tuple[int, int]:
+        """(context in tokens, pages of the cache): `context`, or as much of the model's longest as fits.
+
+        Raises OverBudget with the sum, BadInput for a context that the model can't have.
+        """
+        if context is not None and not (_is_count(context) and context <= longest):
+            raise BadInput(f"context is {context!r}; this model takes 1 to {longest} tokens")
+        fit = (self.ram - self.weights - self.workspace) // self.page
+        if fit < pages_for(context or 1):
+            raise OverBudget(self._sum(context or PAGE))
+        context = context or min(longest, fit * PAGE)
+        return context, min(fit, MOST_CONTEXTS * pages_for(context))
+
+    def _sum(self, context: int) -> str:
+        cache = pages_for(context) * self.page
+        parts = {"weights": self.weights, f"cache of {context} tokens": cache, "workspace": self.workspace}
+        text = " + ".join(f"{name} {format_bytes(size)}" for name, size in parts.items())
+        return (
+            f"{text} = {format_bytes(sum(parts.values()))}, and {format_bytes(self.ram)} may be used; "
+            "take a smaller context or weights of fewer bits, or give more ram"
+        )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def usable_ram(ram: "int | str | None") -> int:
+    """Bytes: `ram` as asked for, but never more than the machine has available; by default nine tenths of that."""
+    available = available_memory()
+    return int(available * 0.9) if ram is None else min(parse_bytes(ram), available)
+
+
+def workspace(vocabulary: int) -> int:
+    """Bytes of everything but weights and cache: an allowance, with the logits of as many rows as are made at once."""
+    return PROGRAM + ROWS * vocabulary * 4

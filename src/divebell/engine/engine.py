@@ -1,0 +1,125 @@
+"""One engine for any number of Python threads: whoever waits for tokens computes them, for everybody.
+
+There is no thread of the engine's own. A caller that wants its next token takes the lock and runs a step, and a step
+advances every running request; so callers on several threads share one forward pass, and an idle engine costs nothing.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from threading import Lock
+
+from divebell.engine.completion import Completion
+from divebell.engine.core import Core
+from divebell.engine.generation import Generation
+from divebell.engine.sequence import Sequence
+from divebell.errors import BadInput
+
+
+class Engine:
+    """The only one to touch the core. Everything here may be called from any thread."""
+
+    def __init__(self, core: Core):
+        self._core: Core | None = core
+        self._lock = Lock()
+        self._removed: deque[Sequence] = deque()
+
+    def start(self, sequence: Sequence, after: Sequence | None = None) -> None:
+        """Queues a sequence, which may take over the cache of an earlier one that was kept."""
+        with self._lock:
+            self._open_core().submit(sequence, after)
+
+    def advance(self, sequence: Sequence) -> None:
+        """Runs one step, unless another thread has finished `sequence` meanwhile. Raises the sequence's error."""
+        with self._lock:
+            core = self._open_core()
+            if not sequence.finished:
+                core.step()
+        if sequence.error:
+            raise sequence.error
+
+    def run(self, sequences: list[Sequence]) -> None:
+        """To their ends; frees their pages whatever happens."""
+        try:
+            for sequence in sequences:
+                self.start(sequence)
+            for sequence in sequences:
+                while not sequence.finished:
+                    self.advance(sequence)
+                if sequence.error:
+                    raise sequence.error
+        finally:
+            for sequence in sequences:
+                self.remove(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Ends a sequence in whatever state and frees its pages, at once or when the running step is over.
+
+        Never waits: the garbage collector may call it from within a step.
+        """
+        self._removed.append(sequence)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._remove_all()
+            finally:
+                self._lock.release()
+
+    def close(self) -> None:
+        """Lets go of the model and the cache; whoever still waits for tokens is told."""
+        with self._lock:
+            self._core = None
+
+    def _open_core(self) -> Core:
+        self._remove_all()
+        if self._core is None:
+            raise BadInput("this model is closed; load it again")
+        return self._core
+
+    def _remove_all(self) -> None:
+        while self._removed:
+            sequence = self._removed.popleft()
+            if self._core:
+                self._core.remove(sequence)
+
+
+class Stream(Iterator[str]):
+    """Pieces of text as they come. Closing it, or letting go of it, frees its memory; `completion` tells the rest.
+
+    One stream is for one thread; several streams of one engine may run on several.
+    """
+
+    def __init__(self, engine: Engine, generation: Generation):
+        self._engine, self.generation = engine, generation
+        self._open = True
+
+    def __next__(self) -> str:
+        try:
+            while self._open and not self.generation.text.pieces and not self.generation.finished:
+                self._engine.advance(self.generation)
+        except BaseException:
+            self.close()
+            raise
+        if self._open and self.generation.text.pieces:
+            return self.generation.text.pieces.popleft()
+        self.close()
+        raise StopIteration
+
+    @property
+    def completion(self) -> Completion:
+        """What has come so far, or the whole answer once the stream has ended."""
+        return self.generation.completion()
+
+    def close(self) -> None:
+        """Frees the pages; a finished request has none, or its conversation keeps them."""
+        if self._open:
+            self._open = False
+            if not self.generation.finished:
+                self._engine.remove(self.generation)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __del__(self):
+        self.close()

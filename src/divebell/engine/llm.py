@@ -1,0 +1,212 @@
+"""A loaded model, as people use it from Python."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from divebell.engine.completion import Completion
+from divebell.engine.conversation import Conversation, Reply
+from divebell.engine.engine import Engine, Stream
+from divebell.engine.generation import Generation
+from divebell.engine.reading import Reading, Rows, Scores
+from divebell.engine.sampling import Sampling
+from divebell.errors import BadInput
+
+Prompt = str | Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """vocabulary: ids the model has. context: tokens that prompt and answer may have together."""
+
+    vocabulary: int
+    context: int
+
+
+class LLM:
+    """Made by `divebell.load`. May be used from several threads; their requests then share the model's steps.
+
+    Options of `generate`, `stream`, `chat` and `batch` are those of `divebell.engine.sampling.Sampling`. Where none is
+    given, the sampling that the model's publisher recommends (generation_config.json) is used, else greedy decoding.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits, voice: "Voice", info: object, recommended: Mapping[str, object]):
+        self._engine, self._limits, self._voice = engine, limits, voice
+        self._recommended = recommended
+        self.info = info
+
+    @property
+    def tokenizer(self):
+        """The model's `divebell.text.tokenizer.Tokenizer`. Raises a DivebellError where its files have none."""
+        return self._voice.tokenizer
+
+    @property
+    def context(self) -> int:
+        """Tokens that a prompt and its answer may have together."""
+        return self._limits.context
+
+    def logits(self, token_ids: Sequence[int]) -> np.ndarray:
+        """float32 (tokens, vocabulary): row t is the model's view of token t + 1, given the tokens up to t."""
+        ids = self._checked(token_ids, self.context)
+        rows = Rows(len(ids), self._limits.vocabulary)
+        self._engine.run([Reading(ids, rows)])
+        return rows.rows
+
+    def score(self, token_ids: Sequence[int], first: int = 1) -> np.ndarray:
+        """float64 (tokens - first,): the natural log-probability of each token from `first` on, given those before."""
+        ids = self._checked(token_ids, self.context)
+        if not 1 <= first <= len(ids):
+            raise BadInput(f"first is {first!r}; with {len(ids)} tokens it must be 1 to {len(ids)}")
+        scores = Scores(ids, first)
+        self._engine.run([Reading(ids, scores, first - 1)])
+        return scores.logprobs
+
+    def generate(self, prompt: Prompt, **options) -> Completion:
+        """Continues a text, or token ids."""
+        generation = self._generation(prompt, options)
+        self._engine.run([generation])
+        return generation.completion()
+
+    def batch(self, prompts: Iterable[Prompt], **options) -> list[Completion]:
+        """Continues several prompts together: faster than one after the other, with the same answers."""
+        generations = [self._generation(prompt, options) for prompt in prompts]
+        self._engine.run(generations)
+        return [generation.completion() for generation in generations]
+
+    def stream(self, prompt: Prompt, **options) -> Stream:
+        """Continues a prompt: iterate over pieces of its text. Closing the iterator ends it and frees its memory."""
+        generation = self._generation(prompt, options)
+        self._engine.start(generation)
+        return Stream(self._engine, generation)
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None = None,
+        template_variables: Mapping[str, object] | None = None,
+        **options,
+    ) -> Completion:
+        """Answers a conversation in the model's own chat format.
+
+        messages: {"role": "system" | "user" | "assistant" | "tool", "content": text}, ...; tools and template_variables
+        are handed to the chat template.
+        """
+        with self.reply(messages, tools, template_variables, **options) as reply:
+            for _ in reply:
+                pass
+        return reply.completion
+
+    def reply(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None = None,
+        template_variables: Mapping[str, object] | None = None,
+        after: Generation | None = None,
+        keep: bool = False,
+        **options,
+    ) -> Reply:
+        """`chat` as a stream of pieces, reasoning and answer told apart.
+
+        after: the request of an earlier turn that was kept, whose computed tokens are reused as far as they agree;
+        keep: leave this one's in the cache, until `forget` or until others need the room.
+        """
+        chat = self._voice.chat
+        prompt = chat.render(messages, tools=tools, **(template_variables or {}))
+        ids = self._checked(self.tokenizer.encode(prompt, add_special_tokens=False), self.context - 1)
+        generation = self._speaking(ids, options, continues=False)
+        generation.keeps = keep
+        self._engine.start(generation, after)
+        return Reply(Stream(self._engine, generation), chat.splitter(prompt))
+
+    def conversation(self, system: str | None = None) -> Conversation:
+        """Turns of one chat; what was computed for earlier turns is kept."""
+        return Conversation(self, system)
+
+    def forget(self, generation: Generation) -> None:
+        """Frees what a conversation kept."""
+        generation.keeps = False
+        self._engine.remove(generation)
+
+    def close(self) -> None:
+        """Frees the weights and the cache; a second time does nothing."""
+        self._engine.close()
+
+    def __enter__(self) -> "LLM":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _generation(self, prompt: Prompt, options: Mapping[str, object]) -> Generation:
+        if isinstance(prompt, str):
+            prompt = self.tokenizer.encode(prompt)
+        return self._speaking(self._checked(prompt, self.context - 1), options, continues=True)
+
+    def _speaking(self, ids: list[int], options: Mapping[str, object], continues: bool) -> Generation:
+        sampling = Sampling.of({**self._recommended, **options})
+        sampling.check_vocabulary(self._limits.vocabulary)
+        most = min(len(ids) + (sampling.max_tokens or self.context), self.context)
+        generation = Generation(ids, sampling, most, self._limits.vocabulary, self._voice.eos_ids)
+        if self._voice.speaks:
+            generation.speak(self.tokenizer.detokenizer(), continues)
+        elif sampling.stop:
+            raise BadInput(f"stop is {list(sampling.stop)}, but this model's files have no tokenizer to make text with")
+        return generation
+
+    def _checked(self, ids: Sequence[int], most: int) -> list[int]:
+        ids = _integers(ids)
+        if not ids:
+            raise BadInput("the prompt is empty; give at least one token")
+        if len(ids) > most:
+            raise BadInput(
+                f"the prompt has {len(ids)} tokens and at most {most} fit, as the context is {self.context}; "
+                "shorten it, or load the model with a larger context"
+            )
+        if min(ids) < 0 or max(ids) >= self._limits.vocabulary:
+            wrong = next(i for i in ids if not 0 <= i < self._limits.vocabulary)
+            raise BadInput(f"token id {wrong} is not in the vocabulary, which is 0 to {self._limits.vocabulary - 1}")
+        return ids
+
+
+def _integers(ids: object) -> list[int]:
+    try:
+        array = np.asarray(ids)
+        if array.ndim == 1 and (array.size == 0 or array.dtype.kind in "iu"):
+            return array.tolist()
+    except ValueError:
+        pass
+    raise BadInput(f"token ids must be a flat list of integers; these are {str(ids)[:80]}")
+
+
+class Voice:
+    """Tokenizer and chat format of a checkpoint, loaded when first used: token ids alone need neither."""
+
+    def __init__(self, checkpoint: object):
+        self._checkpoint = checkpoint
+
+    @cached_property
+    def tokenizer(self):
+        from divebell.text.tokenizer import load_tokenizer
+
+        return load_tokenizer(self._checkpoint)
+
+    @cached_property
+    def chat(self):
+        from divebell.text.chat import load_chat
+
+        return load_chat(self._checkpoint, self.tokenizer)
+
+    @cached_property
+    def speaks(self) -> bool:
+        """Whether there is a tokenizer at all: test checkpoints and synthetic ones may have none."""
+        path = self._checkpoint.path
+        return self._checkpoint.kind == "gguf" or (path / "tokenizer.json").exists()
+
+    @cached_property
+    def eos_ids(self) -> frozenset[int]:
+        if self.speaks:
+            return frozenset(self.tokenizer.eos_ids)
+        ids = self._checkpoint.config.get("eos_token_id")
+        return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])

@@ -1,0 +1,39 @@
+"""The sampling that a model's publisher recommends."""
+
+import json
+
+from divebell.engine.sampling import Sampling
+from divebell.errors import BadFile, BadInput
+
+FILE = "generation_config.json"
+LARGEST = 1 << 20
+FIELDS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+
+
+def recommended_sampling(checkpoint: object) -> dict[str, object]:
+    """Options for `Sampling` from a folder's generation_config.json: empty unless it says `do_sample`.
+
+    Raises BadFile for a file that is not such an object, or an option out of its range.
+    """
+    file = checkpoint.path / FILE
+    if checkpoint.kind == "gguf" or not file.exists():
+        return {}
+    fields = _read(file)
+    if not fields.get("do_sample"):
+        return {}
+    options = {name: fields[name] for name in FIELDS if fields.get(name) is not None}
+    try:
+        Sampling.of(options)
+    except BadInput as problem:
+        raise BadFile(file, "sampling", str(problem)) from problem
+    return options
+
+
+def _read(file) -> dict[str, object]:
+    try:
+        fields = json.loads(file.read_bytes()[:LARGEST])
+    except (ValueError, RecursionError) as problem:
+        raise BadFile(file, "JSON", str(problem)) from problem
+    if not isinstance(fields, dict):
+        raise BadFile(file, "JSON", f"is a {type(fields).__name__}, not an object")
+    return fields
