@@ -1,0 +1,58 @@
+import math
+
+import pytest
+
+from divebell.engine.sampling import Sampling
+from divebell.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_tokens", 0),
+        ("max_tokens", 1.5),
+        ("max_tokens", True),
+        ("temperature", -0.1),
+        ("temperature", math.nan),
+        ("temperature", "warm"),
+        ("temperature", None),
+        ("top_k", -1),
+        ("top_p", 0),
+        ("top_p", 1.01),
+        ("min_p", -0.01),
+        ("min_p", 2),
+        ("repetition_penalty", 0),
+        ("frequency_penalty", math.inf),
+        ("presence_penalty", 1000),
+        ("seed", -1),
+        ("seed", 2**64),
+        ("logprobs", -1),
+        ("stop", ["a", ""]),
+        ("stop", [3]),
+        ("stop", 5),
+        ("logit_bias", [1]),
+        ("logit_bias", {"a": 1}),
+        ("logit_bias", {3: 1000}),
+        ("ignore_eos", 1),
+    ],
+)
+def test_an_option_out_of_range_is_named_with_its_value(option, value):
+    with pytest.raises(BadInput, match=option):
+        Sampling.of({option: value})
+
+
+def test_an_unknown_option_is_named_with_those_there_are():
+    with pytest.raises(BadInput, match=r"temprature is not an option; .*temperature"):
+        Sampling.of({"temprature": 1})
+
+
+def test_stop_may_be_one_string():
+    assert Sampling.of({"stop": "END"}).stop == ("END",)
+    assert Sampling.of({"stop": None}).stop == ()
+
+
+def test_the_vocabulary_bounds_bias_and_logprobs():
+    with pytest.raises(BadInput, match=r"logit_bias has token 10; the vocabulary is 0 to 9"):
+        Sampling.of({"logit_bias": {10: 1.0}}).check_vocabulary(10)
+    with pytest.raises(BadInput, match="logprobs is 11"):
+        Sampling.of({"logprobs": 11}).check_vocabulary(10)
