@@ -1,0 +1,48 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_tokenizers import TEXTS, byte_level_library, gguf, gguf_fields
+
+from divebell.errors import BadInput
+from divebell.text.tokenizer import load_tokenizer
+
+TOKENIZER = load_tokenizer(gguf(gguf_fields(byte_level_library(special=("<|im_end|>",)), "gpt-2")))
+
+
+@settings(deadline=None)
+@given(text=st.text())
+def test_text_comes_back(text):
+    assert TOKENIZER.decode(TOKENIZER.encode(text), skip_special_tokens=False) == text
+
+
+@pytest.mark.parametrize("value", [None, 3, b"x", ["x"]])
+def test_only_text_is_encoded(value):
+    with pytest.raises(BadInput, match="give a string"):
+        TOKENIZER.encode(value)
+
+
+def test_lone_surrogates_are_named():
+    with pytest.raises(BadInput, match=r"character 2 is a lone surrogate, '\\ud800'"):
+        TOKENIZER.encode("ab\ud800")
+
+
+def test_ids_without_a_token():
+    assert TOKENIZER.decode([10**6, TOKENIZER.vocabulary_size]) == ""
+    with pytest.raises(BadInput, match="token id -1 is negative"):
+        TOKENIZER.decode([-1])
+
+
+def test_special_tokens_are_hidden_or_shown():
+    ids = TOKENIZER.encode("fox<|im_end|>")
+    assert TOKENIZER.decode(ids) == "fox"
+    assert TOKENIZER.decode(ids, skip_special_tokens=False) == "fox<|im_end|>"
+    assert TOKENIZER.is_special(ids[-1])
+    assert not TOKENIZER.is_special(ids[0])
+
+
+def test_threads_share_one():
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda text: TOKENIZER.decode(TOKENIZER.encode(text), False), TEXTS * 20))
+    assert made == TEXTS * 20
