@@ -10,4 +10,5 @@ NB_MODULE(_native, m) {
     m.def("threads", &pool::threads);
     m.def("set_threads", &pool::set_threads, nb::call_guard<nb::gil_scoped_release>());
     bind_norm(m);
+    bind_probe(m);
 }
