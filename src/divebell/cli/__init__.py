@@ -1,0 +1,94 @@
+"""The command line: one file for each command, imported when that command is asked for."""
+
+import logging
+import os
+import sys
+
+_COMMANDS = {
+    "pull": "Fetch a model, verified by its SHA-256.",
+    "chat": "Talk with a model in the terminal.",
+    "run": "Continue a text.",
+    "inspect": "Show what a model is, from its headers alone.",
+    "perplexity": "Score a model on a text.",
+    "synth": "Write a checkpoint of random weights at a config.json's shape.",
+    "bench": "Time prompts and decoding, against the machine's floor.",
+    "doctor": "Measure this machine and show what would run on it.",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command line (by default the process's own); the exit code.
+
+    0: done. 1: it can't be done, with the reason on stderr. 2: the command line itself is wrong. 130: interrupted.
+    """
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(arguments: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    from divebell.errors import DivebellError
+
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
+        return _fail(f"there is no command {arguments[0]!r}; known: {', '.join(_COMMANDS)}", 2)
+    _log_to_stderr()
+    try:
+        _app()(arguments or ["--help"], exit_on_error=False, result_action="return_value")
+        return 0
+    except CycloptsError:
+        return 2
+    except DivebellError as error:
+        return _fail(str(error), 1)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+
+
+def _app():
+    from cyclopts import App, Parameter
+    from rich.console import Console
+
+    app = App(
+        name="divebell",
+        help="Run DeepSeek-class models on the CPU machine you have.",
+        help_format="plaintext",
+        version=_version,
+        default_parameter=Parameter(negative_bool=()),
+        error_console=Console(stderr=True),
+        suppress_keyboard_interrupt=False,
+    )
+    for name, summary in _COMMANDS.items():
+        app.command(f"divebell.cli.{name}:{name}", name=name, help=summary)
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("divebell")
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"divebell: {message}", file=sys.stderr)
+    return code
+
+
+def _log_to_stderr() -> None:
+    """What the library reports while it works (a download begun, a source passed over) is for the person at hand."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("divebell: %(message)s"))
+    log = logging.getLogger("divebell")
+    log.handlers, log.level, log.propagate = [handler], logging.INFO, False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Figures for people and for programs: a table, or one JSON object on stdout."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+
+def print_json(figures: object) -> None:
+    """One JSON value, indented, on stdout. Takes numpy's numbers and arrays, paths and sets as well."""
+    json.dump(figures, sys.stdout, indent=2, default=_plain, allow_nan=False, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str = "") -> None:
+    """A table on stdout; cells that are numbers line up on the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float | np.number) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    Console(highlight=False, markup=False).print(table)
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Names and values, one pair to a line, on stdout."""
+    fields = [(name, value) for name, value in fields if value is not None]
+    width = max((len(name) for name, _ in fields), default=0)
+    for name, value in fields:
+        print(f"{name:<{width}}  {_cell(value)}")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def counted(count: float, unit: str = "") -> str:
+    """15.7 B, 134.5 M, 3.0 k: how parameters are usually counted."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f} {letter}{unit}"
+    return f"{count:g}{' ' + unit if unit else ''}"
