@@ -1,12 +1,12 @@
 """The functions that models are written in, each in several hands with one signature.
 
-`divebell.ops.reference` (numpy, float32, the shortest correct form) is the specification; `divebell.ops.native` (C++) is
-what people run. A model takes either module as its `ops`. T tokens, d hidden width, H heads; all arrays float32 and
+`divebell.ops.reference` (numpy, float32, the shortest correct form) is the specification; `divebell.ops.native` (C++)
+is what people run. A model takes either module as its `ops`. T tokens, d hidden width, H heads; all arrays float32 and
 C-contiguous unless said otherwise; every function returns new arrays and leaves its inputs alone, except the cache.
 
   weight(tensor) -> Weight                    a matrix (rows, cols) in its stored blocks; opaque
   experts(gates, ups, downs) -> Experts       lists of E tensors (width, d), (width, d), (d, width); opaque
-  up_projections(kv_b=tensor) -> UpProjections      (H * (nope + v), rank): of each head its keys' rows, then its values'
+  up_projections(kv_b=tensor) -> UpProjections      (H * (nope + v), rank): per head its keys' rows, then its values'
   up_projections(k_b=tensor, v_b=tensor)            the same as GGUF splits it: (H, rank, nope) and (H, v, rank)
   embed(table, ids) -> (T, d)                 rows of a Weight
   rms_norm(x, weight, eps) -> like x          over the last axis

@@ -15,7 +15,7 @@ Experts = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True, slots=True)
 class UpProjections:
-    """From a latent of `rank` numbers: either kv_b (H * (nope + v), rank), or k_b (H, rank, nope) and v_b (H, v, rank)."""
+    """From a latent: either kv_b (H * (nope + v), rank), or k_b (H, rank, nope) and v_b (H, v, rank)."""
 
     kv_b: np.ndarray | None
     k_b: np.ndarray | None
@@ -38,7 +38,7 @@ def experts(gates: Sequence[Tensor], ups: Sequence[Tensor], downs: Sequence[Tens
 
 
 def up_projections(kv_b: Tensor | None = None, k_b: Tensor | None = None, v_b: Tensor | None = None) -> UpProjections:
-    return UpProjections(*(tensor and tensor.f32() for tensor in (kv_b, k_b, v_b)))
+    return UpProjections(*(None if tensor is None else tensor.f32() for tensor in (kv_b, k_b, v_b)))
 
 
 def embed(table: Weight, ids: np.ndarray) -> np.ndarray:

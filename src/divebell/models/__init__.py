@@ -1,0 +1,68 @@
+"""Architectures, one short file each, named as Hugging Face's `model_type`; and what they share."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from divebell.errors import Unsupported
+
+
+def architecture(name: str, path: Path | str | None = None) -> ModuleType:
+    """The module of a Hugging Face `model_type` or GGUF `general.architecture`; Unsupported names the known ones."""
+    found = _architectures()
+    if name in found:
+        return found[name]
+    for module in found.values():
+        if name in module.GGUF:
+            return module
+    known = {*found, *(gguf for module in found.values() for gguf in module.GGUF)}
+    raise Unsupported("architecture", name, tuple(known), path)
+
+
+def load(checkpoint: Any, ops: ModuleType, weights: str = "stored") -> Any:
+    """A decoder.Model of an open checkpoint.
+
+    weights: "stored" computes from the file's own blocks; "f32", "bf16", "q8", "q4" convert while loading.
+    Raises Unsupported, BadFile or Mismatch naming the field or tensor, BadInput for another `weights`.
+    """
+    from divebell.models.binding import Binding
+    from divebell.models.decoder import Model
+
+    module = architecture(checkpoint.architecture, checkpoint.path)
+    config = configuration(checkpoint)
+    binding = Binding(checkpoint, module.parameters(config), ops, weights, module.unused(config))
+    return Model(module, config, binding)
+
+
+def configuration(checkpoint: Any) -> Any:
+    """The checked Config of an open checkpoint, from its headers."""
+    module = architecture(checkpoint.architecture, checkpoint.path)
+    if checkpoint.kind == "gguf":
+        shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+        return module.Config.from_gguf(checkpoint.config, shapes, checkpoint.path)
+    path = Path(checkpoint.path) / "config.json"
+    _check_quantization(checkpoint.config, path)
+    return module.Config.from_hf(checkpoint.config, path)
+
+
+def _architectures() -> dict[str, ModuleType]:
+    """This package's modules that hold an architecture; a name from a file is only ever looked up here."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: module for name, module in modules.items() if hasattr(module, "GGUF")}
+
+
+def _check_quantization(values: Mapping[str, Any], path: Path) -> None:
+    """FP8 in blocks of 128x128 as DeepSeek releases it is read; other schemes mean other tensors."""
+    from divebell.models.fields import Fields
+
+    scheme = Fields(values, path).section("quantization_config")
+    if scheme is None:
+        return
+    scheme.choice("quant_method", "none", ("fp8",))
+    block = scheme.items("weight_block_size")
+    if block != [128, 128]:
+        raise Unsupported("quantization_config.weight_block_size", block, ("[128, 128]",), path)

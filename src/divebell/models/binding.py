@@ -1,0 +1,101 @@
+"""A checkpoint's tensors bound to a model's parameters: checked one against the other, converted, handed to the ops."""
+
+import re
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from divebell.errors import BadInput, Mismatch
+from divebell.models.parameter import Parameter
+from divebell.weights.tensor import Tensor
+
+CONVERSIONS = ("stored", "f32", "bf16", "q8", "q4")
+_DERIVED = re.compile(r"(\.rotary_emb\.inv_freq|\.attn_rot_embd\.weight)$")  # can be computed from the configuration
+_MOST_NAMED = 5
+
+
+class Binding:
+    """Raises Mismatch naming every missing, left-over or misshapen tensor (the first few of each).
+
+    conversion: one of CONVERSIONS; "stored" keeps the file's blocks. Norms, biases and routers are float32 always:
+    they are small, and a choice of experts is sensitive. unused: beginnings of names that may be there and are left.
+    """
+
+    def __init__(
+        self, checkpoint: Any, parameters: list[Parameter], ops: ModuleType, conversion: str, unused: tuple[str, ...]
+    ):
+        if conversion not in CONVERSIONS:
+            raise BadInput(f"weights is {conversion!r}; give one of {', '.join(CONVERSIONS)}")
+        self.checkpoint, self.ops, self.conversion = checkpoint, ops, conversion
+        self.parameters = {parameter.name: parameter for parameter in parameters}
+        self._check(unused)
+
+    def matrix(self, name: str) -> Any:
+        return self.ops.weight(self._tensors(name)[0])
+
+    def vector(self, name: str) -> np.ndarray | None:
+        """float32 (n,), finite; None if the model has no such parameter."""
+        if name not in self.parameters:
+            return None
+        tensor = self._stored(name)[0]
+        values = tensor.f32()
+        if not np.isfinite(values).all():
+            raise damaged(self.checkpoint.path, tensor)
+        return values
+
+    def experts(self, name: str) -> Any:
+        return self.ops.experts(*(self._tensors(f"{name}.{part}") for part in ("gate", "up", "down")))
+
+    def up_projections(self, prefix: str) -> Any:
+        names = [name for name in ("kv_b", "k_b", "v_b") if prefix + name in self.parameters]
+        return self.ops.up_projections(**{name: self._tensors(prefix + name)[0] for name in names})
+
+    def damaged_tensor(self) -> Tensor | None:
+        """The first tensor that holds NaN or infinity. Reads every weight: for finding out, not for loading."""
+        stored = (tensor for name in self.parameters for tensor in self._stored(name))
+        parts = (part for tensor in stored for part in (tensor.split() if len(tensor.shape) > 2 else (tensor,)))
+        return next((part for part in parts if not np.isfinite(part.f32()).all()), None)
+
+    def _stored(self, name: str) -> list[Tensor]:
+        return [self.checkpoint.tensors[stored] for stored in self.parameters[name].stored_names(self.checkpoint.kind)]
+
+    def _tensors(self, name: str) -> list[Tensor]:
+        """Converted; a stack as the list of its matrices."""
+        from divebell.weights.quantize import convert
+
+        parameter, tensors = self.parameters[name], self._stored(name)
+        if parameter.is_stack and self.checkpoint.kind == "gguf":
+            tensors = list(tensors[0].split())
+        target = "f32" if parameter.kind == "router" else self.conversion
+        return tensors if target == "stored" else [convert(tensor, target) for tensor in tensors]
+
+    def _check(self, unused: tuple[str, ...]) -> None:
+        kind, stored = self.checkpoint.kind, self.checkpoint.tensors
+        expected = {name: p.stored_shape(kind) for p in self.parameters.values() for name in p.stored_names(kind)}
+        missing = [name for name in expected if name not in stored]
+        spare = [n for n in stored if n not in expected and not n.startswith(unused) and not _DERIVED.search(n)]
+        wrong = [
+            f"{name} is {_size(stored[name].shape)} but the configuration asks for {_size(shape)}"
+            for name, shape in expected.items()
+            if name in stored and tuple(stored[name].shape) != shape
+        ]
+        problems = [_some("missing", missing), _some("left over", spare), _some("misshapen", wrong)]
+        if missing or spare or wrong:
+            raise Mismatch(f"{self.checkpoint.path}: its tensors and its configuration differ: {''.join(problems)}")
+
+
+def damaged(path: object, tensor: Tensor) -> Mismatch:
+    """For a tensor with NaN or infinity in it."""
+    return Mismatch(f"{path}: tensor {tensor.name} holds NaN or infinity: the file is damaged; fetch it again")
+
+
+def _some(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{what}: {', '.join(names[:_MOST_NAMED])}{rest}. "
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,54 @@
+"""The trunk that every decoder shares: embedding, layers, final norm, head."""
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from divebell.models.binding import Binding, damaged
+from divebell.models.rope import RopeTable
+from divebell.ops.batch import Batch
+
+# (state, batch, the layer's cache pages) -> state. The state is (T, d) here; a model with several residual streams may
+# give it one more axis, so the trunk only ever passes it on.
+Layer = Callable[[np.ndarray, Batch, dict[str, np.ndarray]], np.ndarray]
+
+
+class Model:
+    """A loaded model.
+
+    config: the architecture's own, with `vocab_size`, `max_positions`, `hidden`, `layers`.
+    cache_layout: per layer, name of each cache component -> numbers per token.
+    cache_dtype: what the cache is to be made of: float32 when the weights are, else bfloat16.
+    """
+
+    def __init__(self, architecture: ModuleType, config: Any, binding: Binding):
+        self.config, self._ops, self._binding = config, binding.ops, binding
+        self.cache_layout: list[dict[str, int]] = architecture.cache_layout(config)
+        self.cache_dtype = np.dtype(np.float32 if binding.conversion == "f32" else ml_dtypes.bfloat16)
+        self._rope = RopeTable(architecture.rope(config, binding))
+        self._embedding = binding.matrix("embedding")
+        self._head = self._embedding if config.tied else binding.matrix("head")
+        self._norm = binding.vector("norm")
+        self._layers: list[Layer] = [
+            architecture.Layer(config, index, binding, self._rope) for index in range(config.layers)
+        ]
+
+    def forward(self, batch: Batch, cache: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
+        """Hidden rows after the final norm, float32 (T, d). Writes the batch's tokens to the cache."""
+        self._rope.reach(int(batch.lengths.max()))
+        state = self._ops.embed(self._embedding, batch.ids)
+        for layer, pages in zip(self._layers, cache, strict=True):
+            state = layer(state, batch, pages)
+        return self._ops.rms_norm(state, self._norm, self.config.eps)
+
+    def logits(self, hidden: np.ndarray) -> np.ndarray:
+        """float32 (n, vocabulary) of some rows of `forward`'s result."""
+        return self._ops.linears(hidden, [self._head])[0]
+
+    def check_weights(self) -> None:
+        """Raises Mismatch naming the first damaged tensor. For when results are not finite; reads every weight."""
+        if tensor := self._binding.damaged_tensor():
+            raise damaged(self._binding.checkpoint.path, tensor)

@@ -1,0 +1,82 @@
+"""What a model is made of: its parameters' own names, shapes, and names in each kind of file."""
+
+from dataclasses import dataclass
+from math import prod
+
+KINDS = ("embedding", "head", "norm", "bias", "attention", "mlp", "experts", "shared_experts", "router")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One tensor of a model, or one stack of its experts.
+
+    name: our own, such as "layers.3.experts.gate".
+    shape: logical, (rows, cols); (E, rows, cols) for a stack.
+    hf: name in Hugging Face checkpoints, None if they hold it in another form; a stack's holds "{e}", a tensor each.
+    gguf: name in GGUF files, None likewise; a stack is one tensor there.
+    kind: one of KINDS.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    hf: str | None
+    gguf: str | None
+    kind: str
+
+    @property
+    def count(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def is_stack(self) -> bool:
+        return self.kind == "experts"
+
+    def stored_names(self, kind: str) -> list[str]:
+        """Names of its tensors in a checkpoint of kind "safetensors" or "gguf"."""
+        if kind == "gguf":
+            return [self.gguf] if self.gguf else []
+        if self.hf is None:
+            return []
+        return [self.hf.format(e=e) for e in range(self.shape[0])] if self.is_stack else [self.hf]
+
+    def stored_shape(self, kind: str) -> tuple[int, ...]:
+        return self.shape[1:] if self.is_stack and kind == "safetensors" else self.shape
+
+
+def trunk(vocab_size: int, hidden: int, tied: bool) -> list[Parameter]:
+    """Embedding, final norm, and the head unless it is the embedding itself."""
+    ends = [
+        Parameter("embedding", (vocab_size, hidden), "model.embed_tokens.weight", "token_embd.weight", "embedding"),
+        Parameter("norm", (hidden,), "model.norm.weight", "output_norm.weight", "norm"),
+    ]
+    head = Parameter("head", (vocab_size, hidden), "lm_head.weight", "output.weight", "head")
+    return ends if tied else [*ends, head]
+
+
+class Layer:
+    """Shorthand for the parameters of one layer, which share the beginnings of their names."""
+
+    def __init__(self, index: int):
+        self.own, self.hf, self.gguf = f"layers.{index}.", f"model.layers.{index}.", f"blk.{index}."
+
+    def matrix(self, name: str, shape: tuple[int, ...], hf: str | None, gguf: str | None, kind: str) -> Parameter:
+        return Parameter(
+            self.own + name, shape, hf and f"{self.hf}{hf}.weight", gguf and f"{self.gguf}{gguf}.weight", kind
+        )
+
+    def norm(self, name: str, width: int, hf: str, gguf: str) -> Parameter:
+        return self.matrix(name, (width,), hf, gguf, "norm")
+
+    def bias(self, name: str, width: int, hf: str, gguf: str | None) -> Parameter:
+        return Parameter(self.own + name, (width,), f"{self.hf}{hf}.bias", gguf and f"{self.gguf}{gguf}.bias", "bias")
+
+    def feed_forward(
+        self, name: str, hidden: int, width: int, hf: str, gguf: str, kind: str, experts: int | None = None
+    ) -> list[Parameter]:
+        """gate, up and down; `hf` and `gguf` hold "%s" where the part's name goes."""
+        stack = () if experts is None else (experts,)
+        shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
+        return [
+            self.matrix(f"{name}.{part}", (*stack, *shape), hf % f"{part}_proj", gguf % part, kind)
+            for part, shape in shapes.items()
+        ]
