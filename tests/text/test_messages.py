@@ -1,5 +1,5 @@
 import dataclasses
-from enum import Enum
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
@@ -56,7 +56,7 @@ def test_nesting_has_an_end():
 
 
 def test_rich_values_become_plain():
-    class Role(str, Enum):
+    class Role(StrEnum):
         USER = "user"
 
     @dataclasses.dataclass

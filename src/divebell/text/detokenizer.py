@@ -38,7 +38,7 @@ class Detokenizer:
     drop_space: leave out one space at the very start (SentencePiece puts it before every text).
 
     The pieces from `push` and the last one from `flush` join to the decoding of all ids. Bytes that can't be UTF-8
-    become U+FFFD, one for each maximal broken part (Unicode 15, section 3.9), as soon as no later byte could mend them.
+    become U+FFFD, one for each maximal broken part (Unicode 15, section 3.9); never more than three bytes wait.
     """
 
     def __init__(self, token_bytes: Callable[[int], bytes], drop_space: bool = False):

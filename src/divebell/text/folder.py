@@ -95,12 +95,11 @@ def added_token(token) -> AddedToken | None:
 
 def decoding(library: Library, path: Path) -> tuple[bool, bool]:
     """(whether tokens spell bytes in GPT-2's letters, whether one space at the start is not the text's own)."""
-    state = json.loads(library.decoder.__getstate__()) if library.decoder else {}
-    steps = {step.get("type"): step for step in state.get("decoders", [state])}
-    if not isinstance(library.model, models.BPE) or not steps.keys() & {"ByteLevel", "ByteFallback"}:
-        kinds = [f"{type(library.model).__name__} with {', '.join(map(str, steps)) or 'no decoder'}"]
-        known = ["BPE with ByteLevel", "BPE with ByteFallback"]
-        raise Unsupported("tokenizer", kinds[0], known=known, path=path)
+    state = json.loads(library.decoder.__getstate__()) if library.decoder else {"type": "no decoder"}
+    steps = [step["type"] for step in state.get("decoders", [state])]
+    if not isinstance(library.model, models.BPE) or not {"ByteLevel", "ByteFallback"} & set(steps):
+        found = f"{type(library.model).__name__} with {', '.join(steps)}"
+        raise Unsupported("tokenizer", found, known=["BPE with ByteLevel", "BPE with ByteFallback"], path=path)
     return "ByteLevel" in steps, "Strip" in steps
 
 

@@ -83,7 +83,7 @@ class Vocabulary:
 def read_tokenizer(checkpoint) -> Tokenizer:
     """Raises BadFile naming the metadata key, Unsupported for an unknown `tokenizer.ggml.model` or `.pre`."""
     name = checkpoint.config.get(PREFIX + "model")
-    if name not in KINDS:
+    if not isinstance(name, str) or name not in KINDS:
         raise Unsupported(PREFIX + "model", name, known=list(KINDS), path=checkpoint.path)
     return KINDS[name](Vocabulary(checkpoint.config, checkpoint.path))
 
