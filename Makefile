@@ -1,0 +1,61 @@
+# make chat                     a chat with the default model in this terminal; the first time builds and fetches everything
+# make chat PROMPT="..."        one answer on stdout
+# make test                     everything that CI runs: lint, kernels under each instruction set and AddressSanitizer, all tests
+# make quick                    the tests without the slow ones
+# make bench                    speed against the machine's floor
+# make lint, make format        ruff and the arrows between packages
+
+SHELL := /bin/bash
+PYTHON ?= python3
+MODEL ?= smollm2-135m
+BIN := .venv/bin
+SOURCES := pyproject.toml CMakeLists.txt scripts/environment.py $(shell find native -name '*.cpp' -o -name '*.h')
+KERNEL_TESTS := tests/ops tests/weights tests/models tests/engine
+export PROMPT
+
+.PHONY: chat test quick lint format kernels asan bench clean
+.DEFAULT_GOAL := chat
+
+chat: .venv/installed
+	@$(BIN)/divebell chat $(MODEL) $(if $(PROMPT),--prompt "$$PROMPT")
+
+test: lint kernels asan
+	$(BIN)/python -m pytest
+
+quick: .venv/installed-test
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/installed-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The whole suite runs with the best instruction set that the machine has; these are the others that it has.
+kernels: .venv/installed-test
+	@for isa in $$($(BIN)/python scripts/other_isas.py); do \
+	  echo "DIVEBELL_ISA=$$isa"; \
+	  DIVEBELL_ISA=$$isa $(BIN)/python -m pytest -m "not slow" $(KERNEL_TESTS) || exit 1; \
+	done
+
+asan: .venv/installed-test
+	scripts/asan.sh tests/ops tests/weights
+
+bench: .venv/installed-test
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf build dist .venv
+
+.venv/installed: $(SOURCES)
+	@echo "installing divebell and what it needs into .venv" >&2
+	@$(PYTHON) scripts/environment.py
+	@touch $@
+
+.venv/installed-test: $(SOURCES)
+	@echo "installing divebell with its test tools into .venv" >&2
+	@$(PYTHON) scripts/environment.py test
+	@touch .venv/installed $@
