@@ -91,7 +91,7 @@ class Core:
     def _read(self, chunks: list[tuple[Sequence, int]], ends: list[int], hidden: np.ndarray) -> None:
         for (sequence, count), end in zip(chunks, ends, strict=True):
             if isinstance(sequence, Reading):
-                sequence.take(sequence.cached - count, hidden[end - count : end], self.model.logits)
+                sequence.take(sequence.cached - count, hidden[end - count : end], self.model)
 
     def _extend(self, sequences: list[tuple[Sequence, int]], hidden: np.ndarray) -> None:
         ready = [(s, end) for s, end in sequences if isinstance(s, Generation) and not s.missing]
@@ -102,7 +102,7 @@ class Core:
             if np.isfinite(logits.max()):
                 sequence.extend(logits)
             else:
-                sequence.error = not_finite(len(sequence.ids) - 1)
+                sequence.error = not_finite(len(sequence.ids) - 1, self.model)
 
     def _retire(self) -> None:
         for sequence in [s for s in self.running if s.finished]:

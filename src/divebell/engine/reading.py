@@ -19,24 +19,29 @@ class Reading(Sequence):
         super().__init__(ids, len(ids))
         self._use, self._first = use, first
 
-    def take(self, begin: int, hidden: np.ndarray, head: Callable[[np.ndarray], np.ndarray]) -> None:
-        """hidden: (n, d), of the tokens from position `begin`; head: hidden rows to logits."""
+    def take(self, begin: int, hidden: np.ndarray, model: object) -> None:
+        """hidden: (n, d), of the tokens from position `begin`; model: makes logits of them."""
         first = max(begin, self._first)
         for position in range(first, begin + len(hidden), ROWS):
-            logits = head(np.ascontiguousarray(hidden[position - begin :][:ROWS]))
+            logits = model.logits(np.ascontiguousarray(hidden[position - begin :][:ROWS]))
             finite = np.isfinite(logits).all(axis=1)
             if not finite.all():
-                self.error = not_finite(position + int(finite.argmin()))
+                self.error = not_finite(position + int(finite.argmin()), model)
                 return
             self._use(position, logits)
         if not self.missing:
             self.finish_reason = "stop"
 
 
-def not_finite(position: int) -> Mismatch:
+def not_finite(position: int, model: object) -> Mismatch:
+    """What to tell of logits that are NaN or infinite: the damaged tensor if there is one."""
+    try:
+        model.check_weights()
+    except Mismatch as damage:
+        return damage
     return Mismatch(
-        f"the model's logits at position {position} are not finite numbers (NaN or infinity): its weights are damaged, "
-        "or they overflow in this number format"
+        f"the model's logits at position {position} are not finite numbers (NaN or infinity), though its weights are: "
+        'the arithmetic overflows in this number format; load it with weights="f32"'
     )
 
 
