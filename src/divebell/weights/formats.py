@@ -9,17 +9,22 @@ from math import prod
 
 import numpy as np
 
+from divebell.weights import decoding
+
 F8_BLOCK = 128  # DeepSeek-V3 README_WEIGHTS: one scale for each 128x128 block
+CHUNK = 1 << 16  # numbers decoded at a time, so that intermediates stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`block` numbers take `block_bytes` bytes."""
+    """`block` numbers take `block_bytes` bytes. `halves`: where in a block its float16 scales lie."""
 
     name: str
     number: int
     block: int
     block_bytes: int
+    decoder: Callable[[np.ndarray], np.ndarray]
+    halves: tuple[int, ...] = ()
 
     def nbytes(self, shape: tuple[int, ...]) -> int:
         return prod(shape) // self.block * self.block_bytes
@@ -29,29 +34,33 @@ class Format:
         return 8 * self.block_bytes / self.block
 
     def decode(self, data: np.ndarray) -> np.ndarray:
-        """uint8 (n * block_bytes,) -> float32 (n * block,)."""
-        raise NotImplementedError
+        """uint8 (n * block_bytes,) -> float32 (n * block,), bit-equal to ggml's (and, for F8, to ml_dtypes')."""
+        blocks = data.reshape(-1, self.block_bytes)
+        out = np.empty((len(blocks), self.block), np.float32)
+        step = CHUNK // self.block
+        with np.errstate(all="ignore"):  # hostile scales may be infinite or NaN; that is a value, not an event
+            for begin in range(0, len(blocks), step):
+                out[begin : begin + step] = self.decoder(blocks[begin : begin + step])
+        return out.reshape(-1)
 
 
-_DECODERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
-
-F32 = Format("F32", 0, 1, 4)
-F16 = Format("F16", 1, 1, 2)
-BF16 = Format("BF16", 30, 1, 2)
-F8_E4M3 = Format("F8_E4M3", 1000, 1, 1)
-Q4_0 = Format("Q4_0", 2, 32, 18)
-Q4_1 = Format("Q4_1", 3, 32, 20)
-Q5_0 = Format("Q5_0", 6, 32, 22)
-Q5_1 = Format("Q5_1", 7, 32, 24)
-Q8_0 = Format("Q8_0", 8, 32, 34)
-Q2_K = Format("Q2_K", 10, 256, 84)
-Q3_K = Format("Q3_K", 11, 256, 110)
-Q4_K = Format("Q4_K", 12, 256, 144)
-Q5_K = Format("Q5_K", 13, 256, 176)
-Q6_K = Format("Q6_K", 14, 256, 210)
-IQ4_NL = Format("IQ4_NL", 20, 32, 18)
-IQ4_XS = Format("IQ4_XS", 23, 256, 136)
-MXFP4 = Format("MXFP4", 39, 32, 17)
+F32 = Format("F32", 0, 1, 4, decoding.f32)
+F16 = Format("F16", 1, 1, 2, decoding.f16)
+BF16 = Format("BF16", 30, 1, 2, decoding.bf16)
+F8_E4M3 = Format("F8_E4M3", 1000, 1, 1, decoding.f8_e4m3)
+Q4_0 = Format("Q4_0", 2, 32, 18, decoding.q4_0, (0,))
+Q4_1 = Format("Q4_1", 3, 32, 20, decoding.q4_1, (0, 2))
+Q5_0 = Format("Q5_0", 6, 32, 22, decoding.q5_0, (0,))
+Q5_1 = Format("Q5_1", 7, 32, 24, decoding.q5_1, (0, 2))
+Q8_0 = Format("Q8_0", 8, 32, 34, decoding.q8_0, (0,))
+Q2_K = Format("Q2_K", 10, 256, 84, decoding.q2_k, (80, 82))
+Q3_K = Format("Q3_K", 11, 256, 110, decoding.q3_k, (108,))
+Q4_K = Format("Q4_K", 12, 256, 144, decoding.q4_k, (0, 2))
+Q5_K = Format("Q5_K", 13, 256, 176, decoding.q5_k, (0, 2))
+Q6_K = Format("Q6_K", 14, 256, 210, decoding.q6_k, (208,))
+IQ4_NL = Format("IQ4_NL", 20, 32, 18, decoding.iq4_nl, (0,))
+IQ4_XS = Format("IQ4_XS", 23, 256, 136, decoding.iq4_xs, (0,))
+MXFP4 = Format("MXFP4", 39, 32, 17, decoding.mxfp4)
 
 FORMATS = (F32, F16, BF16, F8_E4M3, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4)
 BY_NAME = {f.name: f for f in FORMATS}
