@@ -4,7 +4,9 @@ import io
 
 import numpy as np
 import pytest
-from small_tokenizers import CORPUS
+from small_tokenizers import CORPUS, gguf
+
+from divebell.text.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +46,8 @@ def sentencepiece_fields(sentencepiece_model) -> dict:
         "unknown_token_id": np.uint32(model.unk_id()),
     }
     return {f"tokenizer.ggml.{key}": value for key, value in fields.items()}
+
+
+@pytest.fixture(scope="session")
+def sentencepiece_tokenizer(sentencepiece_fields):
+    return load_tokenizer(gguf(sentencepiece_fields))

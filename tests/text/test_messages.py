@@ -2,7 +2,7 @@ import dataclasses
 from enum import StrEnum
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from divebell.errors import BadInput
@@ -100,6 +100,7 @@ json_like = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(messages=json_like)
 def test_junk_is_refused_or_taken(messages):
     try:
