@@ -2,6 +2,9 @@
 
 #include <cstdint>
 
+// Members that kernels of every instruction set use: a copy of their own in each, never one that the linker picked.
+#define INLINE __attribute__((always_inline))
+
 // A matrix in its stored blocks: `rows` rows of `cols` numbers, each row `row_bytes` long. Points into a mapped file
 // or an array; owns nothing.
 // Format numbers are GGML's (ggml.h, enum ggml_type), except F8_E4M3, which GGML does not have.
@@ -20,5 +23,5 @@ struct Weight {
     const float* scales = nullptr;
     int64_t scale_stride = 0, first_row = 0;
 
-    const uint8_t* row(int64_t r) const { return data + r * row_bytes; }
+    INLINE const uint8_t* row(int64_t r) const { return data + r * row_bytes; }
 };

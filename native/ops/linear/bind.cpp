@@ -1,0 +1,123 @@
+#include "bind.h"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
+
+#include <string>
+
+#include "matrix.h"
+#include "ops/linear/multiply.h"
+#include "pool.h"
+
+namespace {
+
+struct Layout {
+    int64_t columns, bytes;
+};
+
+Layout layout_of(int format) {
+    switch (static_cast<Format>(format)) {
+        case Format::F32: return {1, 4};
+        case Format::F16: case Format::BF16: return {1, 2};
+        case Format::F8_E4M3: return {1, 1};
+        case Format::Q4_0: case Format::IQ4_NL: return {32, 18};
+        case Format::Q4_1: return {32, 20};
+        case Format::Q5_0: return {32, 22};
+        case Format::Q5_1: return {32, 24};
+        case Format::Q8_0: return {32, 34};
+        case Format::MXFP4: return {32, 17};
+        case Format::Q2_K: return {256, 84};
+        case Format::Q3_K: return {256, 110};
+        case Format::Q4_K: return {256, 144};
+        case Format::Q5_K: return {256, 176};
+        case Format::Q6_K: return {256, 210};
+        case Format::IQ4_XS: return {256, 136};
+    }
+    throw nb::value_error(("Weight: format number " + std::to_string(format) + " is not known").c_str());
+}
+
+[[noreturn]] void refuse(const std::string& what) { throw nb::value_error(what.c_str()); }
+
+using Bytes = Array<uint8_t, 1>;
+using ScaleArray = Array<float, 2>;
+
+void check_scales(const ScaleArray& scales, int format, int64_t rows, int64_t cols, int64_t first_row) {
+    if (static_cast<Format>(format) != Format::F8_E4M3) refuse("Weight: only F8_E4M3 takes scales");
+    if (first_row < 0 || first_row > (int64_t{1} << 40)) refuse("Weight: first_row " + std::to_string(first_row) + " is out of range");
+    int64_t down = (first_row + rows + 127) / 128, across = (cols + 127) / 128;
+    if (static_cast<int64_t>(scales.shape(0)) < down || static_cast<int64_t>(scales.shape(1)) < across)
+        refuse("Weight: scales (" + std::to_string(scales.shape(0)) + ", " + std::to_string(scales.shape(1)) + ") do not cover (" +
+               std::to_string(down) + ", " + std::to_string(across) + ") blocks of 128x128");
+}
+
+void make_weight(Matrix* self, int format, Bytes data, int64_t rows, int64_t cols, std::optional<ScaleArray> scales, int64_t first_row) {
+    Layout layout = layout_of(format);
+    constexpr int64_t most = int64_t{1} << 40;
+    if (rows < 0 || rows > most || cols < 1 || cols > most || cols % layout.columns)
+        refuse("Weight: " + std::to_string(rows) + " rows of " + std::to_string(cols) + " columns, in blocks of " + std::to_string(layout.columns));
+    int64_t row_bytes = cols / layout.columns * layout.bytes;
+    if (static_cast<__int128>(rows) * row_bytes != static_cast<__int128>(data.size()))
+        refuse("Weight: " + std::to_string(rows) + " rows of " + std::to_string(row_bytes) + " bytes are not the " +
+               std::to_string(data.size()) + " bytes given");
+    if (scales) check_scales(*scales, format, rows, cols, first_row);
+    Weight w{static_cast<Format>(format), data.data(), rows, cols, row_bytes};
+    if (scales) w.scales = scales->data(), w.scale_stride = static_cast<int64_t>(scales->shape(1)), w.first_row = first_row;
+    new (self) Matrix{w, nb::cast(data), scales ? nb::cast(*scales) : nb::none()};
+}
+
+Product product_of(const Matrix* matrix, const std::optional<Array<float, 1>>& bias, Out<float, 2>& y, const Array<float, 2>& x) {
+    const Weight& w = matrix->weight;
+    if (w.cols != static_cast<int64_t>(x.shape(1)))
+        refuse("linears: x has " + std::to_string(x.shape(1)) + " columns, the weight " + std::to_string(w.cols));
+    if (y.shape(0) != x.shape(0) || static_cast<int64_t>(y.shape(1)) != w.rows) refuse("linears: an output differs in shape");
+    if (bias && static_cast<int64_t>(bias->shape(0)) != w.rows) refuse("linears: a bias differs in length from its weight's rows");
+    return {&w, bias ? bias->data() : nullptr, y.data()};
+}
+
+void linears(Array<float, 2> x, std::vector<const Matrix*> weights, std::vector<std::optional<Array<float, 1>>> biases,
+             std::vector<Out<float, 2>> ys) {
+    if (weights.size() != ys.size() || weights.size() != biases.size()) refuse("linears: as many weights as biases and outputs are needed");
+    std::vector<Product> products;
+    for (size_t i = 0; i < weights.size(); ++i) {
+        if (!weights[i]) refuse("linears: a weight is None");
+        products.push_back(product_of(weights[i], biases[i], ys[i], x));
+    }
+    nb::gil_scoped_release release;
+    multiply(x.data(), static_cast<int64_t>(x.shape(0)), static_cast<int64_t>(x.shape(1)), products);
+}
+
+void decode(const Matrix& matrix, Out<float, 2> out) {
+    const Weight& w = matrix.weight;
+    if (static_cast<int64_t>(out.shape(0)) != w.rows || static_cast<int64_t>(out.shape(1)) != w.cols) refuse("decode: out differs in shape");
+    nb::gil_scoped_release release;
+    pool::parallel(w.rows, std::max<int64_t>(1, 65536 / w.cols), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) linear_table().decode(w, r, out.data() + r * w.cols);
+    });
+}
+
+void embed(const Matrix& table, Array<int32_t, 1> ids, Out<float, 2> out) {
+    const Weight& w = table.weight;
+    int64_t count = static_cast<int64_t>(ids.shape(0));
+    if (static_cast<int64_t>(out.shape(0)) != count || static_cast<int64_t>(out.shape(1)) != w.cols) refuse("embed: out differs in shape");
+    for (int64_t i = 0; i < count; ++i)
+        if (ids.data()[i] < 0 || ids.data()[i] >= w.rows)
+            refuse("embed: id " + std::to_string(ids.data()[i]) + " is outside 0 to " + std::to_string(w.rows - 1));
+    nb::gil_scoped_release release;
+    pool::parallel(count, std::max<int64_t>(1, 65536 / w.cols), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) linear_table().decode(w, ids.data()[i], out.data() + i * w.cols);
+    });
+}
+
+}  // namespace
+
+void bind_linear(nb::module_& m) {
+    nb::class_<Matrix>(m, "Weight")
+        .def("__init__", &make_weight, nb::arg("format"), nb::arg("data").noconvert(), nb::arg("rows"), nb::arg("cols"),
+             nb::arg("scales").noconvert() = nb::none(), nb::arg("first_row") = 0)
+        .def_prop_ro("shape", [](const Matrix& self) { return nb::make_tuple(self.weight.rows, self.weight.cols); })
+        .def_prop_ro("format", [](const Matrix& self) { return static_cast<int>(self.weight.format); })
+        .def_prop_ro("nbytes", [](const Matrix& self) { return self.weight.rows * self.weight.row_bytes; });
+    m.def("linears", &linears, nb::arg("x").noconvert(), nb::arg("weights"), nb::arg("biases"), nb::arg("ys"));
+    m.def("decode", &decode, nb::arg("weight"), nb::arg("out").noconvert());
+    m.def("embed", &embed, nb::arg("table"), nb::arg("ids").noconvert(), nb::arg("out").noconvert());
+}

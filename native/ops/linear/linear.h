@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+
+#include "weight.h"
+
+// y = W x for a matrix W in any stored format.
+//
+// Block formats: every one of them is value = a * (u - zero) or a * u + b, with u an unsigned byte and a, b shared by a
+// group of 16 or 32 columns. Activations are rounded to int8 in groups of 32 (d = absmax / 127), so that
+//   y = sum over groups of  a * d * (dot(u, q) - zero * sum(q))   or   a * d * dot(u, q) + b * d * sum(q)
+// with exact int32 sums inside a group and float32 sums over groups.
+// Float formats: weights widened exactly, float32 fma with float32 activations.
+
+constexpr int chunk_cols = 256;  // the widest block; all matrices are walked in chunks of this many columns
+constexpr int panel_rows = 32;
+
+// 256 activations as int8; columns past the matrix are zero.
+struct alignas(64) Chunk {
+    int8_t q[chunk_cols];
+    float scale[8];    // of each 32
+    float sum32[8];    // scale * sum of q, of each 32
+    float sum16[16];   // the same of each 16
+    int32_t count32[8];    // sum of q, of each 32
+    int32_t count16[16];
+};
+
+// The right-hand side: T rows of `cols` numbers. Row i is row tokens[i] of the arrays, or row i where tokens is null.
+struct Input {
+    const float* x;       // (rows, cols), read by the float formats
+    const Chunk* chunks;  // (rows, chunks()), read by the block formats
+    int64_t cols, T;
+    const int32_t* tokens = nullptr;
+
+    INLINE int64_t row(int64_t i) const { return tokens ? tokens[i] : i; }
+    INLINE int64_t chunk_count() const { return (cols + chunk_cols - 1) / chunk_cols; }
+    INLINE const float* floats(int64_t i) const { return x + row(i) * cols; }
+    INLINE const Chunk* quantized(int64_t i) const { return chunks + row(i) * chunk_count(); }
+};
+
+struct LinearTable {
+    // The first n (at most 256) numbers of x into a chunk. A NaN or infinity makes its group's scale one.
+    void (*prepare)(const float* x, int64_t n, Chunk* chunk);
+    // 32 numbers into group g of a chunk.
+    void (*prepare_group)(const float* x, int g, Chunk* chunk);
+    // out[t * stride + r] for rows first .. first + n (n <= panel_rows) and all T of the input. A row's result depends
+    // neither on n nor, up to where matrix tiles take over, on T.
+    void (*panel)(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride);
+    // Row r as float32, bit-equal to the format's definition.
+    void (*decode)(const Weight& w, int64_t r, float* out);
+    // h = g / (1 + exp(-g)) * u
+    void (*swish)(const float* g, const float* u, float* h, int64_t n);
+};
+
+extern const LinearTable linear_scalar, linear_avx2, linear_avx512, linear_neon;
+const LinearTable& linear_table();

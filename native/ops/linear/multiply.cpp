@@ -1,0 +1,74 @@
+#include "multiply.h"
+
+#include <algorithm>
+
+#include "pool.h"
+#include "workspace.h"
+
+namespace {
+
+constexpr int64_t token_block = 512;         // activations of a block stay in L2 and L3 while all panels pass over them
+constexpr int64_t piece_bytes = 32 << 10;    // of weights: some 2 microseconds of reading
+constexpr int64_t inline_work = 48 << 10;    // weights' bytes times tokens below which a fork costs more than it saves
+
+int64_t panels_of(const Weight& w) { return (w.rows + panel_rows - 1) / panel_rows; }
+
+void multiply_panel(const Product& product, int64_t panel, const Input& in, int64_t token) {
+    const Weight& w = *product.w;
+    int64_t first = panel * panel_rows, n = std::min<int64_t>(panel_rows, w.rows - first);
+    float* out = product.y + token * w.rows + first;
+    linear_table().panel(w, first, n, in, out, w.rows);
+    if (product.bias)
+        for (int64_t t = 0; t < in.T; ++t)
+            for (int64_t r = 0; r < n; ++r) out[t * w.rows + r] += product.bias[first + r];
+}
+
+// Panels of all products in one line, so that one counter hands them out.
+void multiply_panels(const std::vector<Product>& products, int64_t begin, int64_t end, const Input& in, int64_t token) {
+    for (const Product& product : products) {
+        int64_t panels = panels_of(*product.w);
+        for (int64_t p = std::max<int64_t>(begin, 0); p < std::min(end, panels); ++p) multiply_panel(product, p, in, token);
+        begin -= panels, end -= panels;
+    }
+}
+
+void multiply_block(const std::vector<Product>& products, const Input& in, int64_t token) {
+    int64_t panels = 0, bytes = 0;
+    for (const Product& product : products) panels += panels_of(*product.w), bytes += product.w->rows * product.w->row_bytes;
+    if (bytes * in.T <= inline_work) return multiply_panels(products, 0, panels, in, token);
+    int64_t panel_bytes = std::max<int64_t>(1, bytes / std::max<int64_t>(1, panels) * in.T);
+    pool::parallel(panels, std::max<int64_t>(1, piece_bytes / panel_bytes),
+                   [&](int64_t begin, int64_t end) { multiply_panels(products, begin, end, in, token); });
+}
+
+}  // namespace
+
+bool is_block_format(Format format) {
+    return format != Format::F32 && format != Format::F16 && format != Format::BF16 && format != Format::F8_E4M3;
+}
+
+void prepare(const float* x, int64_t T, int64_t cols, Chunk* chunks) {
+    int64_t count = (cols + chunk_cols - 1) / chunk_cols;
+    pool::parallel(T * count, 32, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+            int64_t c = i % count * chunk_cols;
+            linear_table().prepare(x + i / count * cols + c, cols - c, chunks + i);
+        }
+    });
+}
+
+void multiply(const float* x, int64_t T, int64_t cols, const std::vector<Product>& products) {
+    if (T == 0) return;
+    static thread_local Workspace workspace;
+    bool blocks = std::any_of(products.begin(), products.end(), [](const Product& p) { return is_block_format(p.w->format); });
+    int64_t count = (T + token_block - 1) / token_block, size = (T + count - 1) / count;
+    for (int64_t t = 0; t < T; t += size) {
+        Input in{x + t * cols, nullptr, cols, std::min(size, T - t)};
+        if (blocks) {
+            Chunk* chunks = workspace.get<Chunk>(in.T * in.chunk_count());
+            prepare(in.x, in.T, cols, chunks);
+            in.chunks = chunks;
+        }
+        multiply_block(products, in, t);
+    }
+}

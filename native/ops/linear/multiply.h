@@ -1,0 +1,20 @@
+#pragma once
+
+#include <vector>
+
+#include "linear.h"
+
+// y (T, w.rows) = x w^T + bias. bias may be null.
+struct Product {
+    const Weight* w;
+    const float* bias;
+    float* y;
+};
+
+// Several matrices over the same x (T, cols): activations are rounded once, and one fork-join serves all.
+void multiply(const float* x, int64_t T, int64_t cols, const std::vector<Product>& products);
+
+bool is_block_format(Format format);
+
+// x's rows as chunks; `chunks` holds T * Input::chunk_count() of them. Large inputs are shared out to the pool.
+void prepare(const float* x, int64_t T, int64_t cols, Chunk* chunks);

@@ -1,0 +1,162 @@
+#pragma once
+
+#include "row.h"
+
+// The functions of LinearTable over one instruction set's vectors.
+namespace {
+
+// Few tokens go row by row; from S::tile_from on (0: never) unpacking into tiles pays.
+template <class S, class B>
+void block_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+    if constexpr (S::tile_from > 0)
+        if (in.T >= S::tile_from) {
+            for (int64_t r = 0; r < n; r += tile_rows<S>)
+                block_panel<S, B>(w, first + r, n - r < tile_rows<S> ? n - r : tile_rows<S>, in, out + r, stride);
+            return;
+        }
+    by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template block_rows<B, N>(w, first, n, in, t, out, stride); });
+}
+
+template <class S, class F>
+void float_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+    if constexpr (S::tile_from > 0)
+        if (in.T >= S::tile_from) {
+            for (int64_t r = 0; r < n; r += tile_rows<S>)
+                float_panel<S, F>(w, first + r, n - r < tile_rows<S> ? n - r : tile_rows<S>, in, out + r, stride);
+            return;
+        }
+    by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { float_rows<S, F, N>(w, first, n, in, t, out, stride); });
+}
+
+template <class B>
+void decode_blocks(const uint8_t* p, int64_t cols, float* out) {
+    alignas(64) uint8_t u[chunk_cols], copy[B::chunk_bytes];
+    alignas(64) float a[16], b[16], value[chunk_cols];
+    for (int64_t c = 0; c < cols; c += chunk_cols, p += B::chunk_bytes) {
+        const uint8_t* whole = whole_chunk<B>(p, cols - c, copy);
+        B::scales(whole, a, b);
+        B::quants(whole, u);
+        for (int i = 0; i < chunk_cols; ++i) {
+            value[i] = a[i / B::group] * static_cast<float>(u[i] - B::zero);
+            if constexpr (B::offset) value[i] += b[i / B::group];
+        }
+        std::memcpy(out + c, value, sizeof(float) * (cols - c < chunk_cols ? cols - c : chunk_cols));
+    }
+}
+
+template <class S, class F>
+void decode_floats(const Weight& w, int64_t r, float* out) {
+    for (int64_t c = 0; c < w.cols; c += float_step)
+        widen_row<S, F>(w.row(r) + c * F::bytes, w.cols - c < float_step ? w.cols - c : float_step, block_scale(w, r, c), out + c);
+}
+
+// Calls f with the description of w's format: f.template blocks<B>() or f.template floats<F>().
+template <class Case>
+inline void by_format(Format format, const Case& f) {
+    switch (format) {
+        case Format::F32: return f.template floats<F32Numbers>();
+        case Format::F16: return f.template floats<F16Numbers>();
+        case Format::BF16: return f.template floats<BF16Numbers>();
+        case Format::F8_E4M3: return f.template floats<F8Numbers>();
+        case Format::Q4_0: return f.template blocks<Format::Q4_0>();
+        case Format::Q4_1: return f.template blocks<Format::Q4_1>();
+        case Format::Q5_0: return f.template blocks<Format::Q5_0>();
+        case Format::Q5_1: return f.template blocks<Format::Q5_1>();
+        case Format::Q8_0: return f.template blocks<Format::Q8_0>();
+        case Format::Q2_K: return f.template blocks<Format::Q2_K>();
+        case Format::Q3_K: return f.template blocks<Format::Q3_K>();
+        case Format::Q4_K: return f.template blocks<Format::Q4_K>();
+        case Format::Q5_K: return f.template blocks<Format::Q5_K>();
+        case Format::Q6_K: return f.template blocks<Format::Q6_K>();
+        case Format::IQ4_NL: return f.template blocks<Format::IQ4_NL>();
+        case Format::IQ4_XS: return f.template blocks<Format::IQ4_XS>();
+        case Format::MXFP4: return f.template blocks<Format::MXFP4>();
+    }
+}
+
+template <class S>
+struct Panel {
+    const Weight& w;
+    int64_t first, n;
+    const Input& in;
+    float* out;
+    int64_t stride;
+    template <Format F> void blocks() const { block_linear<S, typename S::template Blocks<F>>(w, first, n, in, out, stride); }
+    template <class F> void floats() const { float_linear<S, F>(w, first, n, in, out, stride); }
+};
+
+template <class S>
+void panel(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+    by_format(w.format, Panel<S>{w, first, n, in, out, stride});
+}
+
+template <class S>
+struct Decode {
+    const Weight& w;
+    int64_t row;
+    float* out;
+    template <Format F> void blocks() const { decode_blocks<typename S::template Blocks<F>>(w.row(row), w.cols, out); }
+    template <class F> void floats() const { decode_floats<S, F>(w, row, out); }
+};
+
+template <class S>
+void decode(const Weight& w, int64_t r, float* out) {
+    by_format(w.format, Decode<S>{w, r, out});
+}
+
+// The largest magnitude, compared as integers so that a NaN is the largest of all.
+inline float magnitude(const float* x) {
+    uint32_t most = 0;
+    for (int i = 0; i < 32; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffffu;
+        most = bits > most ? bits : most;
+    }
+    return bits_to_float(most);
+}
+
+inline void quantize_group(const float* x, int g, Chunk* chunk) {
+    float most = magnitude(x), inverse = most > 1e-30f ? 127.0f / most : 0.0f, scale = most / 127.0f;
+    int8_t* q = chunk->q + 32 * g;
+    for (int i = 0; i < 32; ++i) {
+        float v = __builtin_nearbyintf(x[i] * inverse);
+        v = v < 127.0f ? v : 127.0f;
+        q[i] = static_cast<int8_t>(v > -127.0f ? v : -127.0f);
+    }
+    int32_t low = 0, high = 0;
+    for (int i = 0; i < 16; ++i) low += q[i], high += q[16 + i];
+    chunk->scale[g] = scale;
+    chunk->count16[2 * g] = low, chunk->count16[2 * g + 1] = high, chunk->count32[g] = low + high;
+    chunk->sum16[2 * g] = scale * static_cast<float>(low), chunk->sum16[2 * g + 1] = scale * static_cast<float>(high);
+    chunk->sum32[g] = scale * static_cast<float>(low + high);
+}
+
+inline void prepare_chunk(const float* x, int64_t n, Chunk* chunk) {
+    float padded[32];
+    for (int g = 0; g < 8; ++g) {
+        int64_t left = n - 32 * g;
+        if (left < 32) {
+            std::memset(padded, 0, sizeof padded);
+            if (left > 0) std::memcpy(padded, x + 32 * g, left * sizeof(float));
+        }
+        quantize_group(left < 32 ? padded : x + 32 * g, g, chunk);
+    }
+}
+
+// exp to about one unit in the last place: 2^n * e^r with |r| <= ln(2) / 2 and a polynomial of degree 6 for e^r.
+inline float exponential(float x) {
+    x = x < 88.0f ? x : 88.0f;
+    x = x > -87.0f ? x : -87.0f;
+    float n = __builtin_nearbyintf(x * 1.44269504f);
+    float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+    float p = ((((r * (1.0f / 720) + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6) * r + 0.5f) * r + 1.0f;
+    p = p * r + 1.0f;
+    return p * bits_to_float(static_cast<uint32_t>(static_cast<int32_t>(n) + 127) << 23);
+}
+
+void swish(const float* g, const float* u, float* h, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) h[i] = g[i] / (1.0f + exponential(-g[i])) * u[i];
+}
+
+}  // namespace
