@@ -56,7 +56,7 @@ class RopeTable:
 def rope_of_config(fields: Fields, dim: int, max_positions: int) -> Rope:
     """From config.json: `rope_parameters` (transformers 5), or `rope_theta` beside `rope_scaling` (before)."""
     scaling = fields.section("rope_parameters") or fields.section("rope_scaling") or Fields({}, fields.path)
-    theta = scaling.number("rope_theta", None, least=1) or fields.number("rope_theta", 10000.0, least=1)
+    theta = scaling.number("rope_theta", None, least=2) or fields.number("rope_theta", 10000.0, least=2)
     partial = scaling.number("partial_rotary_factor", None) or fields.number("partial_rotary_factor", 1.0)
     if partial != 1:
         raise Unsupported("partial_rotary_factor", partial, ("1.0",), fields.path)
@@ -76,15 +76,16 @@ def rope_of_config(fields: Fields, dim: int, max_positions: int) -> Rope:
 
 def rope_of_gguf(fields: Fields, dim: int, max_positions: int) -> Rope:
     """From a GGUF's `<architecture>.rope.*` keys."""
-    theta = fields.number("rope.freq_base", 10000.0, least=1)
+    theta = fields.number("rope.freq_base", 10000.0, least=2)
     kind = fields.choice("rope.scaling.type", "none", ("none", "linear", "yarn"))
     if kind == "none":
         return Rope(_frequencies(theta, dim))
-    factor = fields.number("rope.scaling.factor", 1.0) or 1.0
+    factor = fields.number("rope.scaling.factor", 1.0, least=1)
     if kind == "linear":
         return Rope(_frequencies(theta, dim) / np.float32(factor))
     original = fields.integer("rope.scaling.original_context_length", max_positions)
-    fast, slow = fields.number("rope.scaling.yarn_beta_fast", 32.0), fields.number("rope.scaling.yarn_beta_slow", 1.0)
+    fast = fields.number("rope.scaling.yarn_beta_fast", 32.0, least=1e-3)
+    slow = fields.number("rope.scaling.yarn_beta_slow", 1.0, least=1e-3)
     # The converter stores a tenth of mscale_all_dim, and drops mscale, which equals it in every released model.
     all_dim = round(10 * fields.number("rope.scaling.yarn_log_multiplier", 0.0), 6)
     magnitude = 1.0 if all_dim else _mscale(factor, 1.0)
@@ -97,7 +98,7 @@ def _yarn_of_config(scaling: Fields, theta: float, dim: int, factor: float, orig
     magnitude = scaling.number("attention_factor", None)
     if magnitude is None:
         magnitude = _mscale(factor, mscale) / _mscale(factor, all_dim) if mscale and all_dim else _mscale(factor, 1.0)
-    fast, slow = scaling.number("beta_fast", None) or 32.0, scaling.number("beta_slow", None) or 1.0
+    fast, slow = scaling.number("beta_fast", 32.0, least=1e-3), scaling.number("beta_slow", 1.0, least=1e-3)
     frequencies = _yarn(theta, dim, factor, original, fast, slow, scaling.flag("truncate", True))
     return Rope(frequencies, magnitude, _mscale(factor, all_dim) ** 2)
 

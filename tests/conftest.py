@@ -1,0 +1,21 @@
+"""Fixtures that several packages' tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """tiny("llama") -> folder of a tiny random checkpoint, made once; the names are checkpoints.SHAPES."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        import checkpoints
+
+        if name not in made:
+            made[name] = checkpoints.save(name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return folder
