@@ -6,6 +6,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from re import fullmatch
@@ -45,6 +46,12 @@ def fetch(url: str, part: Path, size: int, show: Callable[[int], None]) -> None:
             if not failure.passing or failures >= ATTEMPTS:
                 raise
             time.sleep(PAUSE_SECONDS * failures)
+
+
+def discard(part: Path) -> None:
+    """Removes a download, begun or done, and what is remembered of it."""
+    part.unlink(missing_ok=True)
+    beside(part, ".etag").unlink(missing_ok=True)
 
 
 def length(path: Path) -> int:
@@ -127,7 +134,9 @@ def open_url(url: str, headers: dict[str, str], authorization: str = "") -> HTTP
 
 def _open(request: Request, host: str) -> HTTPResponse:
     try:
-        response = build_opener(HTTPSHandler(context=_certificates())).open(request, timeout=STALL_SECONDS)
+        response = build_opener(HTTPSHandler(context=_certificates(_trusted_file()))).open(
+            request, timeout=STALL_SECONDS
+        )
         response.peek(1)
         return response
     except HTTPError as error:
@@ -140,10 +149,15 @@ def _open(request: Request, host: str) -> HTTPResponse:
         raise SourceFailure(f"{host} can't be reached ({error or type(error).__name__})") from None
 
 
-def _certificates() -> ssl.SSLContext:
-    """What the system trusts, or the file that the person's other tools have been told to trust."""
+def _trusted_file() -> str | None:
+    """The certificates that the person's other tools have been told to trust; None: the system's."""
     own = (os.environ.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT"))
-    return ssl.create_default_context(cafile=next((file for file in own if file and Path(file).is_file()), None))
+    return next((file for file in own if file and Path(file).is_file()), None)
+
+
+@lru_cache
+def _certificates(file: str | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=file)
 
 
 def _within(seconds: float, host: str, call: Callable[[], HTTPResponse]) -> HTTPResponse:

@@ -73,6 +73,7 @@ def pull(name: str) -> Path:
     _check_readable(name, file, hashes)
     wanted = _shards(file, hashes) if file else _folder_files(repository, commit, hashes)
     paths = [_fetch(repository, one, commit, hashes[one]) for one in wanted]
+    _remember_newest(repository, commit)
     return paths[0] if file else paths[0].parent
 
 
@@ -113,6 +114,16 @@ def _check_readable(name: str, file: str, files: dict[str, str | None]) -> None:
         return
     advice = f"name one of its GGUF files, as in {name}:{ggufs[0]} ({', '.join(ggufs)})" if ggufs else "choose another"
     raise BadInput(f"{name}: the repository has no config.json with safetensors; {advice}")
+
+
+def _remember_newest(repository: str, commit: str) -> None:
+    """The cache's own note of which snapshot is the newest, from which it is found without asking the hub."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "refs"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "main").write_text(commit)
 
 
 def _shards(file: str, files: dict[str, str | None]) -> list[str]:

