@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from divebell.errors import BadInput, Mismatch
-from divebell.models.parameter import Parameter
+from divebell.models.parameter import PARTS, Parameter
 from divebell.weights.tensor import Tensor
 
 CONVERSIONS = ("stored", "f32", "bf16", "q8", "q4")
@@ -44,8 +44,11 @@ class Binding:
             raise damaged(self.checkpoint.path, tensor)
         return values
 
-    def experts(self, name: str) -> Any:
-        return self.ops.experts(*(self._tensors(f"{name}.{part}") for part in ("gate", "up", "down")))
+    def experts(self, name: str, shared: str) -> Any:
+        """The stacks `name`, with the experts `shared` beside them if the model has any."""
+        stacks = [self._tensors(f"{name}.{part}") for part in PARTS]
+        always = [self._tensors(f"{shared}.{part}")[0] for part in PARTS if f"{shared}.{part}" in self.parameters]
+        return self.ops.experts(*stacks, shared=tuple(always) or None)
 
     def up_projections(self, prefix: str) -> Any:
         names = [name for name in ("kv_b", "k_b", "v_b") if prefix + name in self.parameters]

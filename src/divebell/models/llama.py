@@ -13,7 +13,7 @@ import numpy as np
 from divebell.models import parameter
 from divebell.models.binding import Binding
 from divebell.models.fields import Fields
-from divebell.models.parameter import Parameter
+from divebell.models.parameter import PARTS, Parameter
 from divebell.models.rope import Rope, RopeTable, rope_of_config, rope_of_gguf
 from divebell.ops.batch import Batch
 
@@ -200,7 +200,7 @@ class Mlp:
 
     def __init__(self, binding: Binding, own: str):
         self.ops = binding.ops
-        self.weights = [binding.matrix(f"{own}.{part}") for part in ("gate", "up", "down")]
+        self.weights = [binding.matrix(f"{own}.{part}") for part in PARTS]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.ops.swiglu(x, *self.weights)
@@ -211,8 +211,8 @@ class BiasedMlp:
 
     def __init__(self, binding: Binding, own: str):
         self.ops = binding.ops
-        self.weights = [binding.matrix(f"{own}.{part}") for part in ("gate", "up", "down")]
-        self.biases = [binding.vector(f"{own}.{part}_bias") for part in ("gate", "up", "down")]
+        self.weights = [binding.matrix(f"{own}.{part}") for part in PARTS]
+        self.biases = [binding.vector(f"{own}.{part}_bias") for part in PARTS]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         gate, up = self.ops.linears(x, self.weights[:2], self.biases[:2])

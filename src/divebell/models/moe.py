@@ -13,7 +13,6 @@ from divebell.errors import Unsupported
 from divebell.models import parameter
 from divebell.models.binding import Binding
 from divebell.models.fields import Fields
-from divebell.models.llama import Mlp
 from divebell.models.parameter import Parameter
 from divebell.ops import Router
 
@@ -138,10 +137,8 @@ class Moe:
     def __init__(self, experts: Experts, binding: Binding, own: str):
         self.ops, self.choice = binding.ops, experts.router
         self.router, self.bias = [binding.matrix(own + "router")], binding.vector(own + "router_bias")
-        self.experts = binding.experts(own + "experts")
-        self.shared = Mlp(binding, own + "shared_experts") if experts.shared else None
+        self.experts = binding.experts(own + "experts", own + "shared_experts")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         ids, weights = self.ops.route(self.ops.linears(x, self.router)[0], self.bias, self.choice)
-        out = self.ops.moe(x, ids, weights, self.experts)
-        return out if self.shared is None else out + self.shared(x)
+        return self.ops.moe(x, ids, weights, self.experts)

@@ -5,6 +5,8 @@ from math import prod
 
 KINDS = ("embedding", "head", "norm", "bias", "attention", "mlp", "experts", "shared_experts", "router")
 
+PARTS = ("gate", "up", "down")  # of a feed-forward block
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -73,9 +75,9 @@ class Layer:
     def feed_forward(
         self, name: str, hidden: int, width: int, hf: str, gguf: str, kind: str, experts: int | None = None
     ) -> list[Parameter]:
-        """gate, up and down; `hf` and `gguf` hold "%s" where the part's name goes."""
+        """Its PARTS; `hf` and `gguf` hold "%s" where the part's name goes."""
         stack = () if experts is None else (experts,)
-        shapes = {"gate": (width, hidden), "up": (width, hidden), "down": (hidden, width)}
+        shapes = dict(zip(PARTS, ((width, hidden), (width, hidden), (hidden, width)), strict=True))
         return [
             self.matrix(f"{name}.{part}", (*stack, *shape), hf % f"{part}_proj", gguf % part, kind)
             for part, shape in shapes.items()

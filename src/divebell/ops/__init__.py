@@ -5,7 +5,8 @@ is what people run. A model takes either module as its `ops`. T tokens, d hidden
 C-contiguous unless said otherwise; every function returns new arrays and leaves its inputs alone, except the cache.
 
   weight(tensor) -> Weight                    a matrix (rows, cols) in its stored blocks; opaque
-  experts(gates, ups, downs) -> Experts       lists of E tensors (width, d), (width, d), (d, width); opaque
+  experts(gates, ups, downs, shared=None) -> Experts    lists of E tensors (width, d), (width, d), (d, width); shared:
+      gate, up, down that every token passes; opaque
   up_projections(kv_b=tensor) -> UpProjections      (H * (nope + v), rank): per head its keys' rows, then its values'
   up_projections(k_b=tensor, v_b=tensor)            the same as GGUF splits it: (H, rank, nope) and (H, v, rank)
   embed(table, ids) -> (T, d)                 rows of a Weight
@@ -15,7 +16,7 @@ C-contiguous unless said otherwise; every function returns new arrays and leaves
   rotate(x, positions, table, interleaved) -> like x    RoPE on the last r numbers of x (T, n, dim), the rest copied;
       table (positions, r): row p holds r/2 cosines, then r/2 sines; pairs (2i, 2i+1) if interleaved, else (i, i+r/2)
   route(logits, bias, router) -> ids int32 (T, k), weights (T, k)      bias: array or None; on a tie the lower id wins
-  moe(x, ids, weights, experts) -> (T, d)     sum over k of weights * swiglu of the chosen experts
+  moe(x, ids, weights, experts) -> (T, d)     sum over k of weights * swiglu of the chosen experts, plus the shared one
   attention(q, k, v, pages, batch, scale, window) -> (T, H * v_dim)    q (T, H, D), k (T, G, D), v (T, G, v_dim), head h
       reads k and v of group h * G // H; pages: (keys, values); window: None, or how many positions a token sees
   mla(q, latent, pages, up, batch, scale) -> (T, H * v_dim)            q (T, H, nope + rope), latent (T, rank + rope),

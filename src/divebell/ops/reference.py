@@ -10,7 +10,13 @@ from divebell.ops.batch import Batch
 from divebell.weights.tensor import Tensor
 
 Weight = np.ndarray
-Experts = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+Feed = tuple[np.ndarray, np.ndarray, np.ndarray]  # gate, up, down
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    routed: list[Feed]
+    shared: Feed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +39,14 @@ def weight(tensor: Tensor) -> Weight:
     return tensor.f32()
 
 
-def experts(gates: Sequence[Tensor], ups: Sequence[Tensor], downs: Sequence[Tensor]) -> Experts:
-    return [(gate.f32(), up.f32(), down.f32()) for gate, up, down in zip(gates, ups, downs, strict=True)]
+def experts(
+    gates: Sequence[Tensor],
+    ups: Sequence[Tensor],
+    downs: Sequence[Tensor],
+    shared: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Experts:
+    routed = [(gate.f32(), up.f32(), down.f32()) for gate, up, down in zip(gates, ups, downs, strict=True)]
+    return Experts(routed, shared and tuple(tensor.f32() for tensor in shared))
 
 
 def up_projections(kv_b: Tensor | None = None, k_b: Tensor | None = None, v_b: Tensor | None = None) -> UpProjections:
@@ -84,10 +96,10 @@ def route(logits: np.ndarray, bias: np.ndarray | None, router: Router) -> tuple[
 
 
 def moe(x: np.ndarray, ids: np.ndarray, weights: np.ndarray, experts: Experts) -> np.ndarray:
-    out = np.zeros_like(x)
+    out = swiglu(x, *experts.shared) if experts.shared else np.zeros_like(x)
     for expert in np.unique(ids):
         tokens, slots = np.nonzero(ids == expert)
-        out[tokens] += weights[tokens, slots, None] * swiglu(x[tokens], *experts[expert])
+        out[tokens] += weights[tokens, slots, None] * swiglu(x[tokens], *experts.routed[expert])
     return out
 
 
