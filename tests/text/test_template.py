@@ -171,6 +171,22 @@ def test_long_conversations_have_room():
     assert len(ChatTemplate(source).render({"messages": long})) == 10 * (1_000_000 + 1)
 
 
+ORDINARY = [
+    ('{{ \'{{"name": {{"x": {}}}}}\'.format(1) }}', '{"name": {"x": 1}}'),
+    ('{{ \'{"name": %s, "more": {"x": 100000}}\' % 1 }}', '{"name": 1, "more": {"x": 100000}}'),
+    ("{{ '100% of {:>5.1f}|{!r:<4}|'.format(2.25, 'a') }}", "100% of   2.2|'a' |"),
+    ("{{ '%5.1f|%-4s|%%' % (2.25, 'a') }}{{ '%s' | format('b') }}", "  2.2|a   |%b"),
+    ("{{ ('ab' * 3).replace('a', 'xyz').strip('b') | center(13) }}|", " xyzbxyzbxyz |"),
+    ("{{ [[1], [2]] | sum(start=[]) }}{{ [1, 2] | sum }}{{ 2 ** 0.5 > 1 }}{{ 7 % 4 }}", "[1, 2]3True3"),
+    ("{{ 'a b'.encode('utf-8') | length }}{{ 'x'.join(['1', '2']) }}{{ (1, 2) | join }}", "31x212"),
+]
+
+
+@pytest.mark.parametrize(("source", "text"), ORDINARY)
+def test_ordinary_formats_are_let_through(source, text):
+    assert render(source) == text
+
+
 def test_threads_render_apart():
     template = ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")
     talks = [[{"content": f"{i} "}] * 50 for i in range(50)]

@@ -21,9 +21,10 @@ POWER_BITS = 10_000
 CONTAINERS = (list, tuple, set, frozenset, dict, range, KeysView, ValuesView, ItemsView)
 
 # Python work that grows with the product of the arguments' sizes ...
+PERCENT = "%"  # the operator and the filter `format`, not to be taken for the method
 PRODUCTS = frozenset(
-    ("batch", "center", "expandtabs", "format", "format_map", "indent", "join", "ljust", "lstrip", "replace", "rjust",
-     "rstrip", "slice", "strip", "sum", "tojson", "translate", "trim", "zfill")
+    (PERCENT, "batch", "center", "expandtabs", "format", "format_map", "indent", "join", "ljust", "lstrip", "replace",
+     "rjust", "rstrip", "slice", "strip", "sum", "tojson", "translate", "trim", "zfill")
 )  # fmt: skip
 # ... or is slow for each character or item.
 SLOW = {
@@ -35,7 +36,9 @@ SLOW = {
     "wordwrap": 100_000,
 }
 PLAIN_CODECS = ("utf-8", "utf8", "ascii", "latin-1")
-WIDE_FIELD = re.compile(r"%[^a-zA-Z%]*(\d{6}|\*)|\{[^{}]*:[^{}]*(\d{6}|\{)")
+WIDE_PERCENT = re.compile(r"%[^a-zA-Z%]*(\d{6}|\*)")
+WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(\d{6}|\{)")
+ESCAPED_BRACES = re.compile(r"\{\{|\}\}")
 
 
 def contents(value) -> Sequence:
@@ -109,20 +112,30 @@ class Meter:
             raise BadTemplate(f"the chat template was stopped: encode knows {', '.join(PLAIN_CODECS)}")
 
     def allow_product(self, name: str, arguments: list) -> None:
-        first, rest = arguments[:1], arguments[1:]
-        wide = isinstance(first[0], str) and name.startswith("format") and WIDE_FIELD.search(first[0])
-        if name.startswith("format") and isinstance(first[0], str):
-            amount = (first[0].count("{") + first[0].count("%") + 1) * (1 + self.size(rest))
-        elif name == "replace" and len(rest) >= 2 and isinstance(rest[0], str):
-            amount = first[0].count(rest[0]) * (1 + self.size(rest[1])) if isinstance(first[0], str) else 0
-        elif name == "sum":
-            amount = self.size(first) ** (2 if any(isinstance(a, CONTAINERS) for a in rest) else 1)
+        first, rest = arguments[0], arguments[1:]
+        if isinstance(first, str) and name in (PERCENT, "format", "format_map"):
+            amount = self.written_out(name, first, rest)
+        elif isinstance(first, str) and name == "replace" and len(rest) >= 2 and isinstance(rest[0], str):
+            amount = first.count(rest[0]) * (1 + self.size(rest[1]))
+        elif name == "sum":  # lists are copied at each step
+            amount = self.size(first) ** (2 if any(isinstance(start, CONTAINERS) for start in rest) else 1)
         else:
             amount = (1 + self.size(first)) * (1 + sum(map(self.size, rest)))
-        if wide or amount > self.characters:
-            raise BadTemplate(
-                f"the chat template was stopped: {name} would make more than {self.characters:,} characters"
-            )
+        if amount > self.characters:
+            raise self.too_much(name)
+
+    def written_out(self, name: str, form: str, arguments: list) -> int:
+        """At most so many characters come of a format string; no prompt needs a wide field, or its width from an argument."""
+        if name == PERCENT:
+            wide, fields = WIDE_PERCENT.search(form), form.count("%")
+        else:
+            wide, fields = WIDE_BRACES.search(ESCAPED_BRACES.sub("", form)), form.count("{")
+        if wide:
+            raise self.too_much(name)
+        return (fields + 1) * (1 + self.size(arguments))
+
+    def too_much(self, name: str) -> BadTemplate:
+        return BadTemplate(f"the chat template was stopped: {name} would make more than {self.characters:,} characters")
 
     def allow_operator(self, operator: str, left, right) -> None:
         self.tick()
@@ -132,7 +145,7 @@ class Meter:
             if left.bit_length() * abs(right) > POWER_BITS:
                 raise BadTemplate("the chat template was stopped: a power of more than 3,000 digits")
         elif operator == "%" and isinstance(left, str):
-            self.allow_product("format", [left, right])
+            self.allow_product(PERCENT, [left, right])
 
     def allow_repeat(self, left, right) -> None:
         if isinstance(left, int) and isinstance(right, int):
@@ -142,4 +155,4 @@ class Meter:
         else:
             return
         if amount > self.characters:
-            raise BadTemplate(f"the chat template was stopped: it makes more than {self.characters:,} characters")
+            raise self.too_much("*")

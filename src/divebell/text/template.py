@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 from jinja2.utils import Namespace
 
 from divebell.errors import BadInput, BadTemplate
-from divebell.text.meter import PRODUCTS, Meter
+from divebell.text.meter import PERCENT, PRODUCTS, Meter
 
 LONGEST_SOURCE = 200_000
 EACH, MADE, JOINED = " each", " made", " joined"  # filters of ours: no template can name them, with the space in front
@@ -178,16 +178,17 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
     def _finalize(self):
         @jinja2.pass_context  # which keeps jinja2 from writing constants out unseen, while it compiles
         def finalize(context, value):
-            if not isinstance(value, str):
-                self.meter.spend(self.meter.expanded(value))
-            return self.meter.made(value)
+            self.meter.spend(self.meter.expanded(value))
+            return value
 
         return finalize
 
     def _metered(self, name: str, function):
+        name = PERCENT if name == "format" else name
+        taken = 1 if hasattr(function, "jinja_pass_arg") else 0
+
         @functools.wraps(function)  # keeps jinja2's marks for filters that take the context
         def run(*args, **kwargs):
-            taken = 1 if hasattr(function, "jinja_pass_arg") else 0
             if name in PRODUCTS:
                 args = [listed(argument) for argument in args]
             self.meter.allow(name, [*args[taken:], *kwargs.values()])
@@ -224,12 +225,13 @@ class ChatTemplate:
     def __init__(self, source: str):
         if len(source) > LONGEST_SOURCE:
             raise BadTemplate(f"the chat template has {len(source):,} characters; allowed: {LONGEST_SOURCE:,}")
-        environment().metered(Meter(0))
-        self._template = reporting(lambda: environment().from_string(source))
+        self._environment = environment()
+        self._environment.metered(Meter(0))
+        self._template = reporting(lambda: self._environment.from_string(source))
 
     def render(self, variables: dict) -> str:
         """Raises BadTemplate for a template that fails or does not end, BadInput when it refuses the messages."""
-        environment().metered(Meter(given_size(variables)))
+        self._environment.metered(Meter(given_size(variables)))
         return reporting(lambda: self._template.render(variables))
 
 
