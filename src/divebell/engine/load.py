@@ -29,16 +29,16 @@ def load(
     from divebell.weights.checkpoint import open_checkpoint
     from divebell.weights.pull import resolve
 
-    _check_arguments(weights, threads)
+    _check_arguments(name_or_path, weights, threads)
+    may_use = usable_ram(ram)
     checkpoint = open_checkpoint(resolve(name_or_path))
     if threads is not None:
         native.set_threads(int(threads))
     description = models.describe(checkpoint)
-    budget_bytes = usable_ram(ram)
     model = models.load(checkpoint, native, weights)
     vocabulary = model.config.vocab_size
     page = page_bytes(model.cache_layout, model.cache_dtype)
-    budget = Budget(budget_bytes, weight_bytes(checkpoint, weights), page, workspace(vocabulary))
+    budget = Budget(may_use, weight_bytes(checkpoint, weights), page, workspace(vocabulary))
     context, pages = budget.plan(context, model.config.max_positions)
     core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
     return LLM(
@@ -54,7 +54,9 @@ def weight_bytes(checkpoint: object, weights: str) -> int:
     return sum(ceil(tensor.count * bits / 8) for tensor in checkpoint.tensors.values())
 
 
-def _check_arguments(weights: object, threads: object) -> None:
+def _check_arguments(name: object, weights: object, threads: object) -> None:
+    if not isinstance(name, str | Path) or not str(name):
+        raise BadInput(f"model is {name!r}; give a catalogue name, a path, or a hub id")
     if weights not in WEIGHT_BITS:
         raise BadInput(f"weights is {weights!r}; it must be one of {', '.join(WEIGHT_BITS)}")
     integer = isinstance(threads, int) and not isinstance(threads, bool)
