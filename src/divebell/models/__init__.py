@@ -12,9 +12,9 @@ from divebell.errors import Unsupported
 
 def architecture(name: str, path: Path | str | None = None) -> ModuleType:
     """The module of a Hugging Face `model_type` or GGUF `general.architecture`; Unsupported names the known ones."""
-    found = _architectures()
-    if name in found:
-        return found[name]
+    if name in _files() and (module := _architecture(name)):
+        return module
+    found = {own: module for own in _files() if (module := _architecture(own))}
     for module in found.values():
         if name in module.GGUF:
             return module
@@ -48,11 +48,14 @@ def configuration(checkpoint: Any) -> Any:
     return module.Config.from_hf(checkpoint.config, path)
 
 
-def _architectures() -> dict[str, ModuleType]:
-    """This package's modules that hold an architecture; a name from a file is only ever looked up here."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
-    return {name: module for name, module in modules.items() if hasattr(module, "GGUF")}
+def _files() -> list[str]:
+    """This package's own modules: the only ones that a name from a file can be."""
+    return [module.name for module in pkgutil.iter_modules(__path__)]
+
+
+def _architecture(own: str) -> ModuleType | None:
+    module = importlib.import_module(f"{__name__}.{own}")
+    return module if hasattr(module, "GGUF") else None
 
 
 def _check_quantization(values: Mapping[str, Any], path: Path) -> None:
