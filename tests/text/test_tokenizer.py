@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tokenizers import TEXTS, byte_level_library, gguf, gguf_fields
+from small_tokenizers import TEXTS, byte_level_library, folder, gguf, gguf_fields
 
 from divebell.errors import BadInput
 from divebell.text.tokenizer import load_tokenizer
@@ -40,6 +40,14 @@ def test_special_tokens_are_hidden_or_shown():
     assert TOKENIZER.decode(ids, skip_special_tokens=False) == "fox<|im_end|>"
     assert TOKENIZER.is_special(ids[-1])
     assert not TOKENIZER.is_special(ids[0])
+
+
+def test_a_pattern_that_explodes_is_an_error(tmp_path, capfd):
+    byte_level_library("(q+)+r").save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(folder(tmp_path))
+    with pytest.raises(BadInput, match="text of 60 characters is beyond this model's tokenizer"):
+        tokenizer.encode("q" * 60)
+    assert tokenizer.decode(tokenizer.encode("fox")) == "fox"
 
 
 def test_threads_share_one():

@@ -125,7 +125,7 @@ class Meter:
             raise self.too_much(name)
 
     def written_out(self, name: str, form: str, arguments: list) -> int:
-        """At most so many characters come of a format string; no prompt needs a wide field, or its width from an argument."""
+        """At most so many characters come of a format string; a wide field, or a width from an argument, is refused."""
         if name == PERCENT:
             wide, fields = WIDE_PERCENT.search(form), form.count("%")
         else:

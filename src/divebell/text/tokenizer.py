@@ -78,7 +78,12 @@ class Tokenizer:
             text.encode()
         except UnicodeEncodeError as problem:
             raise BadInput(f"text: character {problem.start} is a lone surrogate, {text[problem.start]!r}") from None
-        return self._library.encode(text, add_special_tokens=add_special_tokens).ids
+        try:
+            return self._library.encode(text, add_special_tokens=add_special_tokens).ids
+        except BaseException as problem:
+            if type(problem).__name__ != "PanicException":  # not an Exception: the library's way to say it gave up
+                raise
+            raise BadInput(f"text of {len(text)} characters is beyond this model's tokenizer: {problem}") from None
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`; an id that no token has (a padded embedding row) shows as nothing.
