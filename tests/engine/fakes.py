@@ -4,6 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from divebell.engine.cache import Cache
+from divebell.engine.core import Core
+from divebell.engine.engine import Engine
+from divebell.engine.llm import LLM, Limits
+from divebell.text.dialects import plain
+
 VOCABULARY = 97
 
 
@@ -44,7 +50,7 @@ class FakeModel:
         """Nothing is found damaged."""
 
     def logits(self, hidden):
-        logits = np.zeros((len(hidden), VOCABULARY), np.float32)
+        logits = np.sin(np.arange(VOCABULARY, dtype=np.float32) * (1 + hidden[:, :1]))
         logits[np.arange(len(hidden)), hidden[:, 1].astype(int)] = 10
         if self.broken_at is not None:
             logits[hidden[:, 0] >= self.broken_at] = np.nan
@@ -60,7 +66,7 @@ def continuation(prompt: list[int], count: int) -> list[int]:
 
 
 class LetterTokenizer:
-    """One letter for each token; byte 0xE2 0x82 0xAC can be spelt by tokens 90, 91, 92."""
+    """One letter for each token, from the space on; 96 ends a text."""
 
     eos_ids = frozenset({96})
     bos_id = None
@@ -82,3 +88,27 @@ class LetterDetokenizer:
 
     def flush(self):
         return ""
+
+
+class FakeChat:
+    def render(self, messages, tools=None, **variables):
+        return "".join(f"[{m['role'][0]}]{m['content']}" for m in messages) + "[a]"
+
+    def splitter(self, prompt=None):
+        return plain.splitter(prompt or "")
+
+
+class FakeVoice:
+    tokenizer = LetterTokenizer()
+    chat = FakeChat()
+    speaks = True
+    eos_ids = LetterTokenizer.eos_ids
+
+
+def fake_llm(pages: int = 64, context: int = 1024, broken_at: int | None = None) -> LLM:
+    """An LLM on the fake model, with its core as `.core`."""
+    model = FakeModel(broken_at)
+    core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
+    llm = LLM(Engine(core), Limits(VOCABULARY, context), FakeVoice(), None, {})
+    llm.core = core
+    return llm

@@ -83,5 +83,5 @@ def _print(result: Perplexity, more: dict[str, object], json: bool) -> None:
     else:
         print(f"perplexity {result.value:.4f} ± {result.uncertainty:.4f}")
         print(
-            f"{result.tokens:,} tokens scored, in {more['chunks']} chunks of {more['context']}, {more['seconds']:.1f} s"
+            f"{result.tokens:,} tokens scored in {more['chunks']} chunks of {more['context']}, {more['seconds']:.1f} s"
         )

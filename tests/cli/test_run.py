@@ -1,0 +1,62 @@
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+from fakes import FakeVoice, continuation, fake_llm
+
+import divebell
+from divebell.cli import main
+
+
+@pytest.fixture(autouse=True)
+def fake_model(monkeypatch):
+    monkeypatch.setattr(divebell, "load", lambda name, **arguments: fake_llm())
+
+
+def after(text: str, count: int) -> str:
+    return FakeVoice.tokenizer.decode(continuation(FakeVoice.tokenizer.encode(text), count))
+
+
+def test_the_continuation_alone_goes_to_stdout(capsys):
+    assert main(["run", "model", "Once", "--max-tokens", "6"]) == 0
+    out, err = capsys.readouterr()
+    assert out == after("Once", 6) + "\n"
+    assert "answer 6 tokens" in err
+
+
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_the_text_may_come_from_a_file_or_stdin(source, tmp_path, monkeypatch, capsys):
+    (tmp_path / "text").write_text("Once")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"Once")))
+    arguments = ["--file", str(tmp_path / "text")] if source == "file" else []
+    assert main(["run", "model", *arguments, "--max-tokens", "6"]) == 0
+    assert capsys.readouterr().out == after("Once", 6) + "\n"
+
+
+def test_json_has_every_figure(capsys):
+    assert main(["run", "model", "Once", "--max-tokens", "6", "--logprobs", "2", "--json", "--seed", "4"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["text"] == after("Once", 6)
+    assert shown["token_ids"] == continuation(FakeVoice.tokenizer.encode("Once"), 6)
+    assert shown["finish_reason"] == "length"
+    assert shown["usage"] == {"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10}
+    assert shown["receipt"]["seed"] == 4
+    assert shown["receipt"]["seconds"] > 0
+    assert [len(entry["top"]) for entry in shown["logprobs"]] == [2] * 6
+
+
+def test_text_and_file_together_are_refused(tmp_path, capsys):
+    assert main(["run", "model", "Once", "--file", str(tmp_path / "text")]) == 1
+    assert "not both" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_text_is_named_with_the_place(tmp_path, capsys):
+    (tmp_path / "text").write_bytes(b"ab\xff")
+    assert main(["run", "model", "--file", str(tmp_path / "text")]) == 1
+    assert "text is not UTF-8 text: byte 2 is 0xff" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_named(tmp_path, capsys):
+    assert main(["run", "model", "--file", str(tmp_path / "none")]) == 1
+    assert str(tmp_path / "none") in capsys.readouterr().err
