@@ -8,6 +8,7 @@ import torch
 from checkpoints import SHAPES, build, save
 from routing import Margins
 from running import batch_logits, greedy, logits
+from transformers import AutoModelForCausalLM
 
 from divebell import models
 from divebell.weights.checkpoint import open_checkpoint
@@ -45,6 +46,21 @@ def expected():
         return made[name]
 
     return compute
+
+
+@pytest.fixture(scope="module")
+def greedy_text():
+    """greedy_text(name) -> a prompt's ids, and the 64 that transformers puts after them."""
+    made = {}
+
+    def generate(name):
+        if name not in made:
+            ids = prompt(24, seed=2)
+            settings = {"max_new_tokens": 64, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+            made[name] = ids, build(name).generate(torch.tensor(ids)[None], **settings)[0, len(ids) :].tolist()
+        return made[name]
+
+    return generate
 
 
 def prompt(count: int, seed: int = 1, vocabulary: int = 320) -> list[int]:
@@ -92,11 +108,8 @@ def test_batch_of_unequal_lengths(name, hand, loaded, expected):
 
 
 @both
-def test_greedy_text(name, hand, loaded):
-    ids = prompt(24, seed=2)
-    with torch.no_grad():
-        settings = {"max_new_tokens": 64, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-        text = build(name).generate(torch.tensor(ids)[None], **settings)[0, len(ids) :].tolist()
+def test_greedy_text(name, hand, loaded, greedy_text):
+    ids, text = greedy_text(name)
     assert greedy(loaded(name, hand), ids, 64) == text
 
 
@@ -106,7 +119,8 @@ def test_bfloat16_files(name, tmp_path):
     from divebell.ops import reference as ops
 
     save(name, tmp_path, dtype=torch.bfloat16)
-    model, ids = build(name).to(torch.bfloat16).float(), prompt(100)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32, attn_implementation="sdpa")
+    ids = prompt(100)
     margins = Margins(model)
     with torch.no_grad():
         rows = model(torch.tensor(ids)[None]).logits[0].numpy()
