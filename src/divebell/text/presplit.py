@@ -14,12 +14,18 @@ SPACES_AND_SIGNS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3 = rf"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{SPACES_AND_SIGNS}"
 QWEN2 = rf"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{SPACES_AND_SIGNS}"
 
-LOWER_TAIL = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-UPPER_HEAD = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-TEKKEN = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?{LOWER_TAIL}|[^\r\n\p{{L}}\p{{N}}]?{UPPER_HEAD}"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+UPPER, LOWER, NOT_CHINESE = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}", r"[^\p{Han}]"
+
+
+def cased_words(upper: str, lower: str, after: str = "") -> str:
+    """Words that end where a capital follows a small letter, with one sign or space in front."""
+    sign = r"[^\r\n\p{L}\p{N}]?"
+    return f"{sign}[{upper}]*[{lower}]+{after}|{sign}[{upper}]+[{lower}]*{after}"
+
+
+TEKKEN = cased_words(UPPER, LOWER) + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+KIMI_WORDS = cased_words(f"{UPPER}&&{NOT_CHINESE}", f"{LOWER}&&{NOT_CHINESE}", f"{CONTRACTIONS}?")
+KIMI = rf"[\p{{Han}}]+|{KIMI_WORDS}|\p{{N}}{{1,3}}|{SPACES_AND_SIGNS}"
 
 CHINESE_AND_MORE = r"[\x{4E00}-\x{9FA5}\x{0800}-\x{4E00}\x{AC00}-\x{D7FF}]+"
 DEEPSEEK_CODER = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", CHINESE_AND_MORE, r"\p{N}")
@@ -80,6 +86,7 @@ PRESPLITS = {
     "deepseek-r1-qwen": _QWEN2,
     "deepseek-v3": Presplit(DEEPSEEK_V3),
     "gpt-2": _GPT2,
+    "kimi-k2": Presplit((KIMI,), whole_words=True),
     "llama-bpe": _LLAMA3,
     "llama-v3": _LLAMA3,
     "llama3": _LLAMA3,
