@@ -1,0 +1,99 @@
+"""The least that a forward pass costs: weights it has to read once, multiply-adds it has to do."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from divebell.weights.formats import Format
+
+_RATES = {"F32": "f32", "F16": "f32", "BF16": "bf16", "F8_E4M3": "bf16"}  # the quantized ones are multiplied as int8
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """bytes: of weights and cache, each once. multiply_adds: by the kind of number that they can be done in."""
+
+    bytes: int = 0
+    multiply_adds: Counter = field(default_factory=Counter)
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.bytes + other.bytes, self.multiply_adds + other.multiply_adds)
+
+    def seconds(self, read_gb_per_s: float, gmac_per_s: Mapping[str, float]) -> float:
+        """The floor: reading and multiplying can go on at the same time, so the slower of the two."""
+        arithmetic = sum(count / gmac_per_s[kind] for kind, count in self.multiply_adds.items())
+        return max(self.bytes / read_gb_per_s, arithmetic) / 1e9
+
+
+class Traffic:
+    """Of one model in its stored formats. layout, dtype: of its cache."""
+
+    def __init__(
+        self, checkpoint: Any, parameters: Sequence[Any], config: Any, layout: Sequence[dict], dtype: np.dtype
+    ):
+        self.config, self.dtype = config, np.dtype(dtype)
+        self._widths = [sum(layer.values()) for layer in layout]
+        self._experts: list[tuple[int, int, str]] = []  # of each stack: bytes and numbers of one expert, and its rate
+        self._dense: Counter = Counter()
+        self._dense_bytes = self._head = 0
+        for parameter in parameters:
+            tensors = [checkpoint.tensors[name] for name in parameter.stored_names(checkpoint.kind)]
+            self._count(parameter, sum(t.nbytes for t in tensors), tensors[0].format)
+
+    def _count(self, parameter: Any, nbytes: int, format: Format) -> None:
+        rate = _RATES.get(format.name, "int8")
+        if parameter.kind == "experts":
+            count = parameter.shape[0]
+            self._experts.append((nbytes // count, parameter.count // count, rate))
+        elif parameter.kind == "head" or (parameter.kind == "embedding" and self.config.tied):
+            self._dense_bytes += nbytes
+            self._head, self._head_rate = parameter.count, rate
+        elif parameter.kind != "embedding":
+            self._dense_bytes += nbytes
+            self._dense[rate] += parameter.count if len(parameter.shape) > 1 else 0
+
+    def of(self, chunks: Sequence[tuple[int, int]], chosen: Sequence[np.ndarray]) -> Work:
+        """One pass over (new tokens, tokens before them) of each sequence, with the logits of each one's last token.
+
+        chosen: the experts' ids (tokens, k) of each layer that has experts, in order.
+        """
+        tokens = sum(new for new, _ in chunks)
+        adds = Counter({rate: count * tokens for rate, count in self._dense.items()})
+        adds[self._head_rate] += self._head * len(chunks)
+        bytes_ = self._dense_bytes + self._cache_bytes(chunks)
+        stacks = len(self._experts) // len(chosen) if len(chosen) else 0
+        for stack, (nbytes, count, rate) in enumerate(self._experts):
+            ids = chosen[stack // stacks]
+            bytes_ += nbytes * np.unique(ids).size
+            adds[rate] += count * ids.size
+        adds["bf16" if self.dtype.itemsize == 2 else "f32"] += self._attention(chunks)
+        return Work(int(bytes_), adds)
+
+    def _cache_bytes(self, chunks: Sequence[tuple[int, int]]) -> int:
+        lengths = ((layer, new + before) for new, before in chunks for layer in range(len(self._widths)))
+        return sum(self._widths[layer] * self._seen(layer, length) for layer, length in lengths) * self.dtype.itemsize
+
+    def _attention(self, chunks: Sequence[tuple[int, int]]) -> int:
+        total = 0
+        for new, before in chunks:
+            ends = np.arange(before + 1, before + new + 1)
+            pairs = sum(int(self._seen(layer, ends).sum()) for layer in range(len(self._widths)))
+            total += pairs * self._per_pair(new)
+        return total
+
+    def _seen(self, layer: int, length: Any) -> Any:
+        windows = getattr(self.config, "windows", None)
+        window = windows[layer] if windows else None
+        return length if window is None else np.minimum(length, window)
+
+    def _per_pair(self, new: int) -> int:
+        """Multiply-adds of one query with one key: latents are cheaper expanded for a prompt, absorbed for a token."""
+        latent = getattr(self.config, "latent", None)
+        if latent is None:
+            return self.config.heads * 2 * self.config.head_dim
+        if new == 1:
+            return latent.heads * (2 * latent.rank + latent.rope)
+        return latent.heads * (latent.nope + latent.rope + latent.v)
