@@ -6,13 +6,15 @@ print(llm.generate("Once upon a time", max_tokens=40).text)
 
 from typing import TYPE_CHECKING
 
+from divebell import errors
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from divebell.engine.llm import LLM
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "errors", "load"]
 
 
 def load(

@@ -1,0 +1,35 @@
+"""The default model, trained weights and all."""
+
+import pytest
+
+import divebell
+from divebell.cli import main
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def exact():
+    with divebell.load("smollm2-135m", weights="f32", context=1024) as llm:
+        yield llm
+
+
+def test_it_knows_the_capital_of_france(exact):
+    answer = exact.chat([{"role": "user", "content": "What is the capital of France?"}], max_tokens=20)
+    assert answer.text == "The capital of France is Paris."
+    assert answer.finish_reason == "stop"
+
+
+def test_a_conversation_remembers(exact):
+    conversation = exact.conversation()
+    list(conversation.say("My name is Nemo.", max_tokens=30))
+    text = "".join(piece.text for piece in conversation.say("What is my name?", max_tokens=30))
+    assert "Nemo" in text
+    conversation.close()
+
+
+def test_chat_answers_a_prompt_on_the_command_line(capsys):
+    assert main(["chat", "--prompt", "Name one ocean.", "--max-tokens", "40", "--context", "512"]) == 0
+    out, err = capsys.readouterr()
+    assert "Ocean" in out
+    assert "tokens at" in err
