@@ -48,14 +48,20 @@ inline __m512 halves(const uint8_t* p) {
     h = _mm_insert_epi16(h, load<uint16_t>(p + 7 * Stride), 7);
     return _mm512_castps256_ps512(_mm256_cvtph_ps(h));
 }
-// Pairs of halves: a in lanes 0 to 7, b in the second vector's.
+// The 8 pairs of halves that stand at p, p + Stride, ...: a and b.
 template <int Stride>
 inline Scales half_pairs(const uint8_t* p) {
-    __m256i w = _mm256_setr_epi32(load<int32_t>(p), load<int32_t>(p + Stride), load<int32_t>(p + 2 * Stride), load<int32_t>(p + 3 * Stride),
-                                  load<int32_t>(p + 4 * Stride), load<int32_t>(p + 5 * Stride), load<int32_t>(p + 6 * Stride),
-                                  load<int32_t>(p + 7 * Stride));
-    return {_mm512_castps256_ps512(_mm256_cvtph_ps(_mm256_cvtepi32_epi16(w))),
-            _mm512_castps256_ps512(_mm256_cvtph_ps(_mm256_cvtepi32_epi16(_mm256_srli_epi32(w, 16))))};
+    __m128i low = _mm_cvtsi32_si128(load<int32_t>(p)), high = _mm_cvtsi32_si128(load<int32_t>(p + 4 * Stride));
+    low = _mm_insert_epi32(low, load<int32_t>(p + 1 * Stride), 1);
+    low = _mm_insert_epi32(low, load<int32_t>(p + 2 * Stride), 2);
+    low = _mm_insert_epi32(low, load<int32_t>(p + 3 * Stride), 3);
+    high = _mm_insert_epi32(high, load<int32_t>(p + 5 * Stride), 1);
+    high = _mm_insert_epi32(high, load<int32_t>(p + 6 * Stride), 2);
+    high = _mm_insert_epi32(high, load<int32_t>(p + 7 * Stride), 3);
+    __m128i a = _mm_blend_epi16(low, _mm_slli_epi32(high, 16), 0xaa), b = _mm_blend_epi16(_mm_srli_epi32(low, 16), high, 0xaa);
+    const __m128i order = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    return {_mm512_castps256_ps512(_mm256_cvtph_ps(_mm_shuffle_epi8(a, order))),
+            _mm512_castps256_ps512(_mm256_cvtph_ps(_mm_shuffle_epi8(b, order)))};
 }
 inline float half(const uint8_t* p) { return _cvtsh_ss(load<uint16_t>(p)); }
 inline __m512 bytes_to_floats(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); }
@@ -154,7 +160,9 @@ template <> struct Wide<Format::Q3_K> : Shape256<110, 16, 4> {
 inline Scales wide_k_scales(const uint8_t* p) {
     SixBits six = six_bits(p + 4);
     __m512 s = bytes_to_floats(_mm_set_epi64x(static_cast<int64_t>(six.minima), static_cast<int64_t>(six.scales)));
-    __m512 factors = _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(half(p)), _mm512_set1_ps(-half(p + 2)));
+    __m512 both = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi32_si128(load<int32_t>(p) ^ INT32_MIN)));  // d, -dmin
+    const __m512i first_eight = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    __m512 factors = _mm512_permutexvar_ps(first_eight, both);
     s = _mm512_mul_ps(s, factors);
     return {s, _mm512_castps256_ps512(_mm512_extractf32x8_ps(s, 1))};
 }

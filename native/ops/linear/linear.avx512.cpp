@@ -92,7 +92,7 @@ inline __m512 activation_sums(const Chunk& x) {
 
 // One chunk: N tokens share the unpacked quants. `pairs` of 64 columns hold numbers.
 template <class V, int N>
-inline void row_chunk(const uint8_t* p, const Chunk* const* x, int pairs, __m512* sum, __m512* rest) {
+inline void row_chunk(const uint8_t* p, const Chunk* const* x, int pairs, __m512 (*sum)[2], __m512* rest) {
     Scales s = V::scales(p);
     __m512 scale[N];
     for (int i = 0; i < N; ++i) {
@@ -103,7 +103,8 @@ inline void row_chunk(const uint8_t* p, const Chunk* const* x, int pairs, __m512
         __m512i u = V::quants(p, j);
         for (int i = 0; i < N; ++i) {
             __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, _mm512_load_si512(x[i]->q + 64 * j));
-            sum[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_permutexvar_ps(spread<V::group>(j), scale[i]), sum[i]);
+            __m512& to = sum[i][j % 2];
+            to = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_permutexvar_ps(spread<V::group>(j), scale[i]), to);
         }
     }
 }
@@ -126,15 +127,15 @@ void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& 
     for (int64_t r = first; r < first + n; ++r) {
         const uint8_t* p = w.row(r);
         for (int i = 0; i < N; ++i) x[i] = in.quantized(t + i);
-        __m512 sum[N], rest[N];
-        for (int i = 0; i < N; ++i) sum[i] = rest[i] = zero();
+        __m512 sum[N][2], rest[N];
+        for (int i = 0; i < N; ++i) sum[i][0] = sum[i][1] = rest[i] = zero();
         for (int64_t c = 0; c < whole; ++c, p += V::chunk_bytes) {
             for (int line = 0; line < V::chunk_bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p) + ahead + line, _MM_HINT_T0);
             row_chunk<V, N>(p, x, 4, sum, rest);
             for (int i = 0; i < N; ++i) ++x[i];
         }
         if (left) row_chunk<V, N>(whole_chunk<V>(p, left, copy), x, static_cast<int>((left + 63) / 64), sum, rest);
-        for (int i = 0; i < N; ++i) out[(t + i) * stride + r - first] = total(join<V>(sum[i], rest[i]));
+        for (int i = 0; i < N; ++i) out[(t + i) * stride + r - first] = total(join<V>(_mm512_add_ps(sum[i][0], sum[i][1]), rest[i]));
     }
 }
 
