@@ -48,6 +48,26 @@ def configuration(checkpoint: Any) -> Any:
     return module.Config.from_hf(checkpoint.config, path)
 
 
+def describe(checkpoint: Any) -> Any:
+    """A description.Description of an open checkpoint. Reads no weights; raises as `configuration` does."""
+    from divebell.models import description
+
+    module = architecture(checkpoint.architecture, checkpoint.path)
+    return description.describe(checkpoint.architecture, module, configuration(checkpoint), checkpoint)
+
+
+def describe_config(path: Path | str) -> Any:
+    """The same of a config.json alone, without bytes."""
+    from divebell.models import description
+    from divebell.models.fields import Fields
+    from divebell.weights.strict_json import read_object
+
+    values = read_object(Path(path), "config")
+    name = Fields(values, path).text("model_type")
+    module = architecture(name, path)
+    return description.describe(name, module, module.Config.from_hf(values, path))
+
+
 def _files() -> list[str]:
     """This package's own modules: the only ones that a name from a file can be."""
     return [module.name for module in pkgutil.iter_modules(__path__)]
