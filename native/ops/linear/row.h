@@ -63,7 +63,7 @@ inline void block_rows(const Weight& w, int64_t first, int64_t n, const Input& i
 
 template <class S, class F, int N>
 inline void float_segment(const uint8_t* p, const float* const* x, int64_t columns, typename S::Floats* total) {
-    constexpr int L = S::lanes, U = N == 1 ? 4 : 2;
+    constexpr int L = S::lanes, U = 4;
     typename S::Floats sum[N][U];
     for (int i = 0; i < N; ++i)
         for (int j = 0; j < U; ++j) sum[i][j] = S::zero();
