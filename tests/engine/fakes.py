@@ -104,6 +104,9 @@ class FakeVoice:
     speaks = True
     eos_ids = LetterTokenizer.eos_ids
 
+    def close(self):
+        """Nothing is open."""
+
 
 def fake_llm(pages: int = 64, context: int = 1024, broken_at: int | None = None) -> LLM:
     """An LLM on the fake model, with its core as `.core`."""

@@ -1,5 +1,7 @@
 """Whole models through `divebell.load`: against transformers, alone and together, with one thread and with several."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,14 @@ def test_the_context_is_by_default_the_models(folders):
             llm.generate([1] * 2048)
     with pytest.raises(BadInput, match="context is 2049; this model takes 1 to 2048 tokens"):
         divebell.load(folders["llama-tied-llama3"], context=2049)
+
+
+def test_closing_frees_the_files_and_the_cache(folders):
+    llm = divebell.load(folders["qwen2"])
+    llm.generate([1, 2, 3], max_tokens=2)
+    llm.close()
+    maps = Path("/proc/self/maps").read_text()
+    assert str(folders["qwen2"]) not in maps
 
 
 def test_what_does_not_fit_is_refused_with_the_sum(folders):

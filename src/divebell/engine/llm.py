@@ -132,6 +132,7 @@ class LLM:
     def close(self) -> None:
         """Frees the weights and the cache; a second time does nothing."""
         self._engine.close()
+        self._voice.close()
 
     def __enter__(self) -> "LLM":
         return self
@@ -203,6 +204,10 @@ class Voice:
         """Whether there is a tokenizer at all: test checkpoints and synthetic ones may have none."""
         path = self._checkpoint.path
         return self._checkpoint.kind == "gguf" or (path / "tokenizer.json").exists()
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        self._checkpoint.close()
 
     @cached_property
     def eos_ids(self) -> frozenset[int]:
