@@ -1,104 +1,92 @@
-"""llama.cpp's own C interface, as the wheel of `xllamacpp` carries it: exact logits and tokens of the peer."""
+"""Times llama.cpp through xllamacpp, as `divebell bench --json` times divebell: rows of prompts and of decoding.
 
-import ctypes
+    python benchmarks/llama_cpp.py MODEL.gguf --threads 2 --prompt 512 --decode 32 --depth 0,4096
+
+Runs in whatever environment has xllamacpp; the wheel on PyPI knows no instruction set above AVX2, one built from its
+source (`pip install --no-binary xllamacpp xllamacpp`) uses all the processor has. Everything else is llama.cpp's
+default: flash attention where it supports it, a float16 cache, weights repacked while loading.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
 from pathlib import Path
-
-import numpy as np
-
-
-class _Parameters(ctypes.Structure):
-    """Larger than any parameter struct of llama.cpp; the fields that we set are its first ones, stable for years."""
-
-    _fields_ = (("words", ctypes.c_uint32 * 128),)
+from statistics import median
 
 
-class _Batch(ctypes.Structure):
-    _fields_ = (
-        ("n_tokens", ctypes.c_int32),
-        ("token", ctypes.POINTER(ctypes.c_int32)),
-        ("embd", ctypes.c_void_p),
-        ("pos", ctypes.POINTER(ctypes.c_int32)),
-        ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
-        ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
-        ("logits", ctypes.POINTER(ctypes.c_int8)),
+def main() -> None:
+    options = _options()
+    counts = {name: [int(n) for n in getattr(options, name).split(",")] for name in ("prompt", "depth")}
+    began = time.perf_counter()
+    server = _server(options.model, options.threads, max(counts["depth"]) + max(*counts["prompt"], options.decode) + 64)
+    loading = time.perf_counter() - began
+    _complete(server, options.vocabulary, 32, 2)
+    rows = [_row("prompt", n, 0, _prompt(server, options.vocabulary, n)) for n in counts["prompt"]]
+    rows += [_row("decode", options.decode, d, _decode(server, options, d)) for d in counts["depth"]]
+    json.dump(
+        {"load_seconds": loading, "rows": rows, "memory": {"peak": _peak()}, "built_for": _built_for()}, sys.stdout
     )
 
 
-def _library() -> ctypes.CDLL:
-    import xllamacpp.xllamacpp
-
-    library = ctypes.CDLL(xllamacpp.xllamacpp.__file__)
-    for name in ("llama_model_default_params", "llama_context_default_params"):
-        getattr(library, name).restype = _Parameters
-    for name in ("llama_model_load_from_file", "llama_init_from_model", "llama_model_get_vocab", "llama_get_memory"):
-        getattr(library, name).restype = ctypes.c_void_p
-    library.llama_get_logits_ith.restype = ctypes.POINTER(ctypes.c_float)
-    library.llama_batch_init.restype = _Batch
-    return library
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time llama.cpp on one GGUF file.")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--prompt", default="512")
+    parser.add_argument("--decode", type=int, default=32)
+    parser.add_argument("--depth", default="0")
+    parser.add_argument("--vocabulary", type=int, default=30000, help="ids are drawn from the first so many")
+    return parser.parse_args()
 
 
-class LlamaCpp:
-    """A model and one context of it; everything defaults to what llama.cpp's own tools do."""
+def _server(model: Path, threads: int, context: int):
+    import xllamacpp
 
-    def __init__(self, path: Path, context: int, threads: int):
-        self._library = _library()
-        self._silence()
-        self._library.llama_backend_init()
-        model = self._library.llama_model_load_from_file(str(path).encode(), self._library.llama_model_default_params())
-        if not model:
-            raise SystemExit(f"llama.cpp can't load {path}")
-        self._model, self._context_length = ctypes.c_void_p(model), context
-        self._vocabulary = ctypes.c_void_p(self._library.llama_model_get_vocab(self._model))
-        self._context = ctypes.c_void_p(self._make_context(context, threads))
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.n_ctx, params.n_parallel = context, 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cache_ram_mib, params.fit_params, params.warmup, params.verbosity = 0, False, True, 1
+    return xllamacpp.Server(params)
 
-    def _make_context(self, context: int, threads: int) -> int:
-        parameters = self._library.llama_context_default_params()
-        parameters.words[0] = parameters.words[1] = parameters.words[2] = context  # n_ctx, n_batch, n_ubatch
-        default = parameters.words[7], parameters.words[8]
-        if default != (4, 4):
-            raise SystemExit(f"this llama.cpp orders its parameters otherwise: threads read {default}, not (4, 4)")
-        parameters.words[7] = parameters.words[8] = threads
-        return self._library.llama_init_from_model(self._model, parameters)
 
-    def _silence(self) -> None:
-        self._log = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
-        self._library.llama_log_set(self._log, None)
+def _complete(server, vocabulary: int, tokens: int, predict: int) -> dict:
+    request = {
+        "prompt": [random.randrange(vocabulary) for _ in range(tokens)],
+        "n_predict": predict,
+        "ignore_eos": True,
+        "cache_prompt": False,
+        "temperature": 0,
+        "samplers": ["top_k"],
+        "top_k": 1,
+    }
+    return server.handle_completions(request)["timings"]
 
-    @property
-    def vocabulary_size(self) -> int:
-        return self._library.llama_vocab_n_tokens(self._vocabulary)
 
-    @property
-    def begin(self) -> int | None:
-        """The token that is put before every text, if there is one."""
-        self._library.llama_vocab_get_add_bos.restype = ctypes.c_bool
-        adds = self._library.llama_vocab_get_add_bos(self._vocabulary)
-        return self._library.llama_vocab_bos(self._vocabulary) if adds else None
+def _prompt(server, vocabulary: int, tokens: int) -> float:
+    return median(_complete(server, vocabulary, tokens, 1)["prompt_per_second"] for _ in range(2))
 
-    def tokenize(self, text: str) -> list[int]:
-        data = text.encode()
-        ids = (ctypes.c_int32 * (len(data) + 8))()
-        count = self._library.llama_tokenize(
-            self._vocabulary, data, len(data), ids, len(ids), ctypes.c_bool(True), ctypes.c_bool(False)
-        )
-        return list(ids[:count])
 
-    def logits(self, ids: list[int], first: int = 0) -> np.ndarray:
-        """float32 (len(ids) - first, vocabulary), of a fresh sequence."""
-        batch = self._library.llama_batch_init(len(ids), 0, 1)
-        batch.n_tokens = len(ids)
-        for position, token in enumerate(ids):
-            batch.token[position], batch.pos[position] = token, position
-            batch.n_seq_id[position], batch.logits[position] = 1, position >= first
-            batch.seq_id[position][0] = 0
-        memory = ctypes.c_void_p(self._library.llama_get_memory(self._context))
-        self._library.llama_memory_clear(memory, ctypes.c_bool(True))
-        if self._library.llama_decode(self._context, batch):
-            raise SystemExit("llama_decode failed")
-        rows = [self._row(position) for position in range(first, len(ids))]
-        self._library.llama_batch_free(batch)
-        return np.stack(rows)
+def _decode(server, options: argparse.Namespace, depth: int) -> float:
+    return _complete(server, options.vocabulary, max(depth, 1), options.decode + 1)["predicted_per_second"]
 
-    def _row(self, position: int) -> np.ndarray:
-        pointer = self._library.llama_get_logits_ith(self._context, ctypes.c_int32(position))
-        return np.ctypeslib.as_array(pointer, (self.vocabulary_size,)).copy()
+
+def _row(kind: str, tokens: int, depth: int, tokens_per_s: float) -> dict:
+    return {"kind": kind, "tokens": tokens, "depth": depth, "batch": 1, "tokens_per_s": tokens_per_s}
+
+
+def _peak() -> int:
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
+
+
+def _built_for() -> str:
+    import xllamacpp
+
+    return f"xllamacpp {xllamacpp.__version__}: {xllamacpp.get_system_info()}"
+
+
+if __name__ == "__main__":
+    main()
