@@ -1,0 +1,70 @@
+// Holds the NEON kernels of the linear family against the scalar ones; run under an emulator by test_neon.py.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "ops/linear/linear.h"
+
+struct Layout {
+    Format format;
+    int columns, bytes;
+};
+
+const Layout layouts[] = {
+    {Format::F32, 1, 4}, {Format::F16, 1, 2}, {Format::BF16, 1, 2}, {Format::F8_E4M3, 1, 1}, {Format::Q4_0, 32, 18},
+    {Format::Q4_1, 32, 20}, {Format::Q5_0, 32, 22}, {Format::Q5_1, 32, 24}, {Format::Q8_0, 32, 34}, {Format::IQ4_NL, 32, 18},
+    {Format::MXFP4, 32, 17}, {Format::Q2_K, 256, 84}, {Format::Q3_K, 256, 110}, {Format::Q4_K, 256, 144},
+    {Format::Q5_K, 256, 176}, {Format::Q6_K, 256, 210}, {Format::IQ4_XS, 256, 136},
+};
+
+float random_float() { return static_cast<float>(std::rand() % 2001 - 1000) / 1000.0f; }
+
+// Bytes below 64 make every half, bfloat and float code a finite one.
+std::vector<uint8_t> random_rows(const Layout& layout, int64_t bytes) {
+    std::vector<uint8_t> data(bytes);
+    for (auto& byte : data) byte = static_cast<uint8_t>(std::rand() % 64);
+    if (layout.format == Format::F32)
+        for (int64_t i = 0; i < bytes; i += 4) *reinterpret_cast<float*>(&data[i]) = random_float();
+    return data;
+}
+
+double worst(const std::vector<float>& one, const std::vector<float>& other) {
+    double most = 0, difference = 0;
+    for (size_t i = 0; i < one.size(); ++i) {
+        most = std::fmax(most, std::fabs(one[i]));
+        difference = std::isfinite(other[i]) ? std::fmax(difference, std::fabs(one[i] - other[i])) : INFINITY;
+    }
+    return difference / (most + 1e-30);
+}
+
+bool agree(const Layout& layout, int64_t cols, int64_t T) {
+    constexpr int64_t rows = 29;
+    int64_t row_bytes = cols / layout.columns * layout.bytes, chunks = (cols + 255) / 256;
+    std::vector<uint8_t> data = random_rows(layout, rows * row_bytes);
+    Weight w{layout.format, data.data(), rows, cols, row_bytes};
+    std::vector<float> x(T * cols), y[2], decoded[2];
+    for (auto& v : x) v = random_float();
+    const LinearTable* tables[] = {&linear_scalar, &linear_neon};
+    for (int i = 0; i < 2; ++i) {
+        std::vector<Chunk> prepared(T * chunks);
+        for (int64_t c = 0; c < T * chunks; ++c)
+            tables[i]->prepare(&x[c / chunks * cols + c % chunks * 256], cols - c % chunks * 256, &prepared[c]);
+        y[i].resize(T * rows), decoded[i].resize(rows * cols);
+        tables[i]->panel(w, 0, rows, Input{x.data(), prepared.data(), cols, T}, y[i].data(), rows);
+        for (int64_t r = 0; r < rows; ++r) tables[i]->decode(w, r, &decoded[i][r * cols]);
+        tables[i]->swish(&x[0], &x[0], &x[0], 0);
+    }
+    double difference = worst(y[0], y[1]);
+    bool same = difference < 1e-5 && decoded[0] == decoded[1];
+    if (!same) std::printf("format %d, %d columns, %d tokens: %g\n", static_cast<int>(layout.format), int(cols), int(T), difference);
+    return same;
+}
+
+int main() {
+    bool all = true;
+    for (const Layout& layout : layouts)
+        for (int64_t T : {1, 3, 4, 5, 6, 13})
+            for (int64_t cols : {256, 1280}) all &= agree(layout, cols + (layout.columns == 1 ? 7 : layout.columns % 256), T);
+    return all ? 0 : 1;
+}
