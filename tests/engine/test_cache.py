@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from divebell.engine.cache import PAGE, Cache, page_bytes, pages_for
+from divebell.engine.cache import PAGE, Cache, pages_for
 
 LAYOUT = ({"k": 8, "v": 4}, {"latent": 6})
 
@@ -14,11 +14,6 @@ def test_arrays_have_the_layout_of_the_model():
     shapes = [{name: array.shape for name, array in layer.items()} for layer in cache.layers]
     assert shapes == [{"k": (5, PAGE, 8), "v": (5, PAGE, 4)}, {"latent": (5, PAGE, 6)}]
     assert all(array.flags.writeable and array.flags.c_contiguous for layer in cache.layers for array in layer.values())
-
-
-def test_page_bytes_counts_every_layer():
-    assert page_bytes(LAYOUT, np.float32) == PAGE * (8 + 4 + 6) * 4
-    assert page_bytes(LAYOUT, np.float16) == PAGE * (8 + 4 + 6) * 2
 
 
 def test_reserving_far_more_than_the_machine_has_costs_nothing_until_written():

@@ -8,6 +8,7 @@ import torch
 from checkpoints import build, save
 
 import divebell
+from divebell.engine.budget import Budget
 from divebell.errors import BadInput, Mismatch, OverBudget
 from divebell.ops import native
 
@@ -65,7 +66,19 @@ def test_what_is_loaded_is_told(folders):
     with divebell.load(folders["deepseek_v3"], context=100) as llm:
         assert llm.info.architecture == "deepseek_v3"
         assert 0 < llm.info.active_parameters < llm.info.parameters
+        assert llm.info.bytes == sum(tensor.numel() * 4 for tensor in build("deepseek_v3").state_dict().values())
+        assert [file.name for file in llm.info.files] == ["model.safetensors"]
         assert llm.context == 100
+
+
+@pytest.mark.parametrize("weights", ["stored", "f32"])
+def test_the_budget_counts_a_page_as_the_cache_makes_it(folders, monkeypatch, weights):
+    made = []
+    monkeypatch.setattr("divebell.engine.load.Budget", lambda *sizes: made.append(sizes) or Budget(*sizes))
+    with divebell.load(folders["deepseek_v3"], weights=weights, context=100) as llm:
+        layers = llm._engine._core.cache.layers
+        per_page = sum(pages[0].nbytes for layer in layers for pages in layer.values())
+        assert made[0][2] == per_page
 
 
 def test_the_context_is_by_default_the_models(folders):

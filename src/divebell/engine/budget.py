@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from divebell.config import available_memory, format_bytes, parse_bytes
 from divebell.engine.cache import PAGE, pages_for
-from divebell.engine.reading import ROWS
 from divebell.errors import BadInput, OverBudget
 
 MOST_CONTEXTS = 16  # full-length requests in the cache at once; more room than this is not reserved
@@ -51,8 +50,3 @@ def usable_ram(ram: "int | str | None") -> int:
     """Bytes: `ram` as asked for, but never more than the machine has available; by default nine tenths of that."""
     available = available_memory()
     return int(available * 0.9) if ram is None else min(parse_bytes(ram), available)
-
-
-def workspace(vocabulary: int) -> int:
-    """Bytes of everything but weights and cache: an allowance, with the logits of as many rows as are made at once."""
-    return PROGRAM + ROWS * vocabulary * 4

@@ -15,11 +15,6 @@ import numpy as np
 PAGE = 64  # tokens of a page
 
 
-def page_bytes(layout: Sequence[dict[str, int]], dtype: np.dtype) -> int:
-    """Bytes of one page over all layers; layout gives each layer's components and their widths."""
-    return sum(PAGE * width * np.dtype(dtype).itemsize for layer in layout for width in layer.values())
-
-
 def pages_for(tokens: int) -> int:
     return ceil(tokens / PAGE)
 

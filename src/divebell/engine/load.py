@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
-from divebell.engine.budget import Budget, usable_ram, workspace
-from divebell.engine.cache import Cache, page_bytes
+from divebell.engine.budget import PROGRAM, Budget, usable_ram
+from divebell.engine.cache import PAGE, Cache
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
+from divebell.engine.info import info_of
 from divebell.engine.llm import LLM, Limits, Voice
+from divebell.engine.reading import ROWS
 from divebell.engine.recommended import recommended_sampling
 from divebell.errors import BadInput
 
@@ -32,26 +34,33 @@ def load(
     _check_arguments(name_or_path, weights, threads)
     may_use = usable_ram(ram)
     checkpoint = open_checkpoint(resolve(name_or_path))
+    description = models.describe(checkpoint)
+    budget = Budget(may_use, weight_bytes(description, weights), _page(description, weights), _workspace(description))
+    context, pages = budget.plan(context, description.max_positions)  # before any weight is read
     if threads is not None:
         native.set_threads(int(threads))
-    description = models.describe(checkpoint)
     model = models.load(checkpoint, native, weights)
-    vocabulary = model.config.vocab_size
-    page = page_bytes(model.cache_layout, model.cache_dtype)
-    budget = Budget(may_use, weight_bytes(checkpoint, weights), page, workspace(vocabulary))
-    context, pages = budget.plan(context, model.config.max_positions)
     core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
-    return LLM(
-        Engine(core), Limits(vocabulary, context), Voice(checkpoint), description, recommended_sampling(checkpoint)
-    )
+    limits, info = Limits(model.config.vocab_size, context), info_of(checkpoint, description)
+    return LLM(Engine(core), limits, Voice(checkpoint), info, recommended_sampling(checkpoint))
 
 
-def weight_bytes(checkpoint: object, weights: str) -> int:
-    """Memory that a checkpoint's weights take in the chosen format; those that are not converted stay in the file."""
+def weight_bytes(description: object, weights: str) -> int:
+    """Memory that the weights take in the chosen format; what is not converted is the file's own, mapped."""
     bits = WEIGHT_BITS[weights]
     if bits is None:
-        return sum(tensor.nbytes for tensor in checkpoint.tensors.values())
-    return sum(ceil(tensor.count * bits / 8) for tensor in checkpoint.tensors.values())
+        return sum(size for kind, size in description.bytes.items() if kind != "unused")
+    return ceil(description.parameters * bits / 8)
+
+
+def _page(description: object, weights: str) -> int:
+    """Bytes of one page of the cache, which is float32 where the weights are."""
+    return PAGE * description.cache_bytes_per_token * (2 if weights == "f32" else 1)
+
+
+def _workspace(description: object) -> int:
+    """Bytes of all else: an allowance for the program, and the logits of as many rows as are made at once."""
+    return PROGRAM + ROWS * description.vocabulary * 4
 
 
 def _check_arguments(name: object, weights: object, threads: object) -> None:

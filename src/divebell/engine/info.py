@@ -1,0 +1,42 @@
+"""What a loaded model is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from divebell.weights.catalogue import CATALOGUE
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """parameters, active_parameters: all, and those that one token's answer is computed with.
+
+    bytes: of the weights as stored. licence: SPDX, where the catalogue or the file tells it. files: path -> bytes of
+    each. description: more of the same, as `divebell.models.describe` gives it.
+    """
+
+    architecture: str
+    parameters: int
+    active_parameters: int
+    bytes: int
+    licence: str | None
+    files: dict[Path, int]
+    description: object
+
+
+def info_of(checkpoint: object, description: object) -> Info:
+    return Info(
+        architecture=description.architecture,
+        parameters=description.parameters,
+        active_parameters=description.active_parameters,
+        bytes=sum(description.bytes.values()),
+        licence=_licence(checkpoint),
+        files=dict(checkpoint.file_sizes),
+        description=description,
+    )
+
+
+def _licence(checkpoint: object) -> str | None:
+    names = {file.name for file in checkpoint.files}
+    entry = next((entry for entry in CATALOGUE.values() if entry.file in names), None)
+    stated = entry.licence if entry else checkpoint.config.get("general.license")
+    return stated if isinstance(stated, str) else None
