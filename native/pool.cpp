@@ -1,8 +1,12 @@
 #include "pool.h"
 
+#include <pthread.h>
+
+#include <algorithm>
 #include <chrono>
-#include <memory>
+#include <exception>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -16,6 +20,7 @@ namespace pool {
 namespace {
 
 constexpr auto spin_time = std::chrono::microseconds(200);
+constexpr int most_barriers = 16;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -25,96 +30,157 @@ inline void relax() {
 #endif
 }
 
-// Spins for spin_time, then sleeps until the value is no longer `old`. On a machine where another process holds a core
-// the sleep lets that core go; pure spinning would burn the time slice that the late thread needs.
-void wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
-    for (auto deadline = std::chrono::steady_clock::now() + spin_time; std::chrono::steady_clock::now() < deadline;)
-        for (int i = 0; i < 64; ++i) {
-            if (value.load(std::memory_order_acquire) != old) return;
-            relax();
-        }
+// Spins for `spin`, offering the core to others now and then, and after that sleeps, until the value is not `old`.
+template <class T>
+void wait_while(const std::atomic<T>& value, T old, std::chrono::nanoseconds spin) {
+    if (spin.count())
+        for (auto end = std::chrono::steady_clock::now() + spin; std::chrono::steady_clock::now() < end; std::this_thread::yield())
+            for (int i = 0; i < 256; ++i) {
+                if (value.load(std::memory_order_acquire) != old) return;
+                relax();
+            }
     while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
 }
 
-struct Team {
-    explicit Team(int count) : size(count) {
-        for (int i = 1; i < size; ++i) workers.emplace_back([this, i] { serve(i); });
+thread_local int barriers_passed;
+
+class Team {
+public:
+    Team(int count, std::chrono::nanoseconds spin) : size(count), spin_(spin) {
+        for (int i = 1; i < size; ++i) workers_.emplace_back([this, i] { serve(i); });
     }
     ~Team() {
-        job = nullptr;
-        epoch.fetch_add(1, std::memory_order_release);
-        epoch.notify_all();
-        for (auto& worker : workers) worker.join();
+        stop_ = true;
+        epoch_.fetch_add(1);
+        epoch_.notify_all();
+        for (auto& worker : workers_) worker.join();
+    }
+
+    void run(const Job& job, bool everywhere) {
+        job_ = job, failure_ = nullptr;
+        left_.store(1);
+        uint32_t epoch = epoch_.load() + 1;
+        gate_.store(static_cast<uint64_t>(epoch) << 32 | 1);
+        epoch_.store(epoch);
+        epoch_.notify_all();
+        work(0);
+        if (everywhere)
+            while (joined() < static_cast<uint32_t>(size)) std::this_thread::yield();
+        uint32_t all = static_cast<uint32_t>(gate_.fetch_or(closed)) & count_mask;
+        for (uint32_t left; (left = left_.load()) != all;) wait_while(left_, left, spin_);
+        for (int i = 0; i < barriers_passed; ++i) barriers_[i].arrived.store(0), barriers_[i].open.store(0);
+        if (failure_) std::rethrow_exception(failure_);
+    }
+
+    // The last of those who take part opens it. Whoever joins after that finds it open, and no pieces before it.
+    void barrier() {
+        if (barriers_passed == most_barriers) throw std::logic_error("more than 16 barriers in a job");
+        Barrier& here = barriers_[barriers_passed];
+        arrive();
+        wait_while(here.open, 0u, spin_);
+    }
+
+    const int size;
+
+private:
+    struct alignas(64) Barrier {
+        std::atomic<uint32_t> arrived{0}, open{0};
+    };
+    static constexpr uint64_t closed = 1u << 31;
+    static constexpr uint32_t count_mask = (1u << 31) - 1;
+
+    uint32_t joined() const { return static_cast<uint32_t>(gate_.load()) & count_mask; }
+
+    void arrive() {
+        Barrier& here = barriers_[barriers_passed++];
+        if (here.open.load() || here.arrived.fetch_add(1) + 1 < joined()) return;
+        here.open.store(1);
+        here.open.notify_all();
+    }
+
+    void work(int thread) {
+        barriers_passed = 0;
+        try {
+            job_.call(job_.work, thread, size);
+        } catch (...) {
+            std::lock_guard lock(failing_);
+            if (!failure_) failure_ = std::current_exception();
+            while (barriers_passed < most_barriers) arrive();  // so that nobody waits for this thread
+        }
+    }
+
+    bool join(uint32_t epoch) {
+        for (uint64_t gate = gate_.load(); gate >> 32 == epoch && !(gate & closed);)
+            if (gate_.compare_exchange_weak(gate, gate + 1)) return true;
+        return false;
     }
 
     void serve(int thread) {
         for (uint32_t seen = 0;;) {
-            wait_while(epoch, seen);
-            seen = epoch.load(std::memory_order_acquire);
-            if (!job) return;
-            (*job)(thread, size);
-            arrive(running);
+            wait_while(epoch_, seen, spin_);
+            seen = epoch_.load();
+            if (stop_) return;
+            if (!join(seen)) continue;
+            work(thread);
+            left_.fetch_add(1);
+            left_.notify_all();
         }
     }
 
-    void run(const Work& work) {
-        job = &work;
-        running.store(size - 1, std::memory_order_relaxed);
-        epoch.fetch_add(1, std::memory_order_release);
-        epoch.notify_all();
-        work(0, size);
-        for (uint32_t left; (left = running.load(std::memory_order_acquire)) != 0;) wait_while(running, left);
-    }
-
-    void barrier() {
-        uint32_t round = barrier_round.load(std::memory_order_relaxed);
-        if (barrier_count.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size)) {
-            barrier_count.store(0, std::memory_order_relaxed);
-            barrier_round.fetch_add(1, std::memory_order_release);
-            barrier_round.notify_all();
-        } else {
-            wait_while(barrier_round, round);
-        }
-    }
-
-    static void arrive(std::atomic<uint32_t>& count) {
-        if (count.fetch_sub(1, std::memory_order_acq_rel) == 1) count.notify_all();
-    }
-
-    const int size;
-    std::vector<std::thread> workers;
-    const Work* job = nullptr;
-    alignas(64) std::atomic<uint32_t> epoch{0};
-    alignas(64) std::atomic<uint32_t> running{0};
-    alignas(64) std::atomic<uint32_t> barrier_count{0};
-    alignas(64) std::atomic<uint32_t> barrier_round{0};
+    const std::chrono::nanoseconds spin_;  // none when threads outnumber cores: the late one needs the core
+    std::vector<std::thread> workers_;
+    Job job_{};
+    std::atomic<bool> stop_{false};
+    std::mutex failing_;
+    std::exception_ptr failure_;
+    Barrier barriers_[most_barriers];
+    alignas(64) std::atomic<uint32_t> epoch_{0};  // of the job that workers should look at
+    alignas(64) std::atomic<uint64_t> gate_{0};   // its epoch, whether it is closed, how many have joined
+    alignas(64) std::atomic<uint32_t> left_{0};   // how many are done; the caller counts from the start
 };
 
 std::mutex turn;
-std::unique_ptr<Team> team;
+Team* team = nullptr;  // never deleted at exit: a daemon thread may be using it
+std::atomic<int> wanted{0};
+
+// A child process has none of the parent's threads: it leaves their team behind and makes its own when first asked.
+void forget_team() {
+    new (&turn) std::mutex;
+    team = nullptr;
+}
+
+int cores() {
+    static const int count = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    return count;
+}
 
 Team& current() {
-    if (!team) team = std::make_unique<Team>(std::max(1u, std::thread::hardware_concurrency()));
+    static const int registered = pthread_atfork(nullptr, nullptr, forget_team);
+    (void)registered;
+    if (team && team->size != threads()) {
+        delete team;
+        team = nullptr;
+    }
+    if (!team) team = new Team(threads(), threads() <= cores() ? spin_time : spin_time * 0);
     return *team;
 }
 
 }  // namespace
 
-int threads() { return current().size; }
+int threads() {
+    int count = wanted.load(std::memory_order_relaxed);
+    return count ? count : cores();
+}
 
 void set_threads(int count) {
     if (count < 1 || count > 1024) throw std::invalid_argument("threads: " + std::to_string(count) + ", allowed are 1 to 1024");
     std::lock_guard lock(turn);
-    if (team && team->size == count) return;
-    team.reset();
-    team = std::make_unique<Team>(count);
+    wanted.store(count);
 }
 
-void run(const Work& work) {
+void start(const Job& job, bool everywhere) {
     std::lock_guard lock(turn);
-    Team& now = current();
-    if (now.size == 1) work(0, 1);
-    else now.run(work);
+    current().run(job, everywhere);
 }
 
 void barrier() {

@@ -2,20 +2,38 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 
-// One pool of threads for the process. A fused op is one fork-join: `run` calls work(thread, threads) on every thread,
-// the caller being thread 0, and returns when all are done. Workers spin for a short while after a job, so that the
-// next op of the same token finds them awake, then sleep.
+// One pool of threads for the process. A fused op is one fork-join: `run` calls work(thread, threads) on the caller, as
+// thread 0, and on every worker that is awake in time, and returns when all of those are done. Nobody waits for a worker
+// that the system has not let run yet, so a busy neighbour on one core costs that core and no more; in exchange the work
+// must be shared out by `Pieces`, never by thread number. Workers spin for a short while after a job, so that the next op
+// of the same token finds them awake, then sleep.
 namespace pool {
 
-using Work = std::function<void(int thread, int threads)>;
-
 int threads();
-void set_threads(int count);   // 1 to 1024; not while a job runs
-void run(const Work& work);    // calls from several Python threads take turns; not reentrant
+void set_threads(int count);  // 1 to 1024; waits for a running job
 
-// Inside a job: waits until every thread of the job has arrived. Everything written before is seen after.
+struct Job {
+    void (*call)(const void* work, int thread, int threads);
+    const void* work;
+};
+void start(const Job& job, bool everywhere);
+
+template <class Work>
+Job job_of(const Work& work) {
+    return {[](const void* w, int thread, int threads) { (*static_cast<const Work*>(w))(thread, threads); }, &work};
+}
+
+// Calls from several Python threads take turns; not reentrant. An exception thrown by work is rethrown here.
+template <class Work>
+void run(const Work& work) { start(job_of(work), false); }
+
+// As run, on each thread without fail: for measurements.
+template <class Work>
+void run_everywhere(const Work& work) { start(job_of(work), true); }
+
+// Inside a job: waits until every thread that takes part has arrived; one that comes later finds the barrier open.
+// Everything written before is seen after. At most 16 in a job.
 void barrier();
 
 // Hands out [0, count) in pieces of `grain`, first come first served: with a busy neighbour on one core the other
