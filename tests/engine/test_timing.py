@@ -19,7 +19,7 @@ CONFIG = {
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
     "kv_lora_rank": 32,
-    "qk_nope_head_dim": 16,
+    "qk_nope_head_dim": 32,
     "qk_rope_head_dim": 16,
     "v_head_dim": 16,
     "n_routed_experts": 4,
@@ -30,7 +30,7 @@ CONFIG = {
     "max_position_embeddings": 4096,
 }
 EXPERT = 3 * 32 * 64
-ATTENTION = 64 * (2 * 32) + 64 * 48 + 32 * 2 * 32 + 64 * 2 * 16  # q, kv_a, up-projections, o
+ATTENTION = 64 * (2 * 48) + 64 * 48 + 32 * 2 * 48 + 64 * 2 * 16  # q, kv_a, up-projections, o
 DENSE = 3 * ATTENTION + 3 * 64 * 96 + 2 * EXPERT  # with the shared expert of two layers
 HEAD = 128 * 64
 

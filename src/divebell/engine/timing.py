@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from divebell.engine.cache import PAGE, Cache, page_bytes, pages_for
+from divebell.engine.cache import PAGE, Cache, pages_for
 from divebell.engine.core import STEP_TOKENS
 from divebell.engine.traffic import Traffic, Work
 from divebell.ops.batch import Batch
@@ -78,7 +78,9 @@ class Bench:
         self._random = np.random.Generator(np.random.SFC64(0))
 
     def cache_bytes(self, longest: int, batch: int) -> int:
-        return batch * pages_for(longest) * page_bytes(self.model.cache_layout, self.model.cache_dtype)
+        """Of `batch` sequences of `longest` tokens each."""
+        widths = sum(width for layer in self.model.cache_layout for width in layer.values())
+        return batch * pages_for(longest) * PAGE * widths * self.model.cache_dtype.itemsize
 
     def reserve(self, longest: int, batch: int) -> None:
         """Room for `batch` sequences of `longest` tokens each; fills it, and touches the weights once."""
