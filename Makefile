@@ -45,7 +45,7 @@ asan: .venv/installed-test
 	scripts/asan.sh tests/ops tests/weights
 
 bench: .venv/installed-test
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/peers.py
 
 clean:
 	rm -rf build dist .venv
