@@ -16,7 +16,7 @@ import divebell
 from divebell.engine.perplexity import Perplexity, chunks
 from divebell.engine.sampler import log_sums
 from divebell.weights.pull import resolve
-from llama_cpp import LlamaCpp
+from peer_logits import LlamaCpp
 
 
 def main() -> None:
