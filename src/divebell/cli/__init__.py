@@ -47,6 +47,10 @@ def _run(arguments: list[str]) -> int:
         return 2
     except DivebellError as error:
         return _fail(str(error), 1)
+    except ImportError as error:
+        if "DIVEBELL_ISA" not in str(error):
+            raise
+        return _fail(str(error), 1)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -88,7 +92,3 @@ def _log_to_stderr() -> None:
     handler.setFormatter(logging.Formatter("divebell: %(message)s"))
     log = logging.getLogger("divebell")
     log.handlers, log.level, log.propagate = [handler], logging.INFO, False
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -31,10 +31,10 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title:
     from rich.table import Table
 
     rows = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], int | float | np.number) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*map(_cell, row))
     Console(highlight=False, markup=False).print(table)
@@ -53,7 +53,7 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | np.integer):
         return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def counted(count: float, unit: str = "") -> str:

@@ -97,7 +97,7 @@ def _only_file(folder: Path) -> Path:
 
 
 def _open_file(path: Path) -> Checkpoint:
-    start = map_file(path)[:4].tobytes()
+    start = map_file(path)[:4]
     if start == gguf.MAGIC:
         files, metadata, tensors = gguf.read_split(path)
         return Checkpoint(path, "gguf", files, metadata, tensors)

@@ -58,8 +58,7 @@ class Info:
 
 def read_file(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Metadata and tensors of one file. Raises BadFile naming the field, Unsupported for versions and formats."""
-    file = map_file(path)
-    cursor = Cursor(file, path)
+    cursor = Cursor(map_file(path), path)
     _check_version(cursor)
     cursor.field = "tensor count"
     tensors = cursor.count(24)
@@ -67,7 +66,7 @@ def read_file(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     metadata = read_metadata(cursor, cursor.count(13))
     infos = _infos(cursor, tensors)
     begin = _aligned(cursor.at, _alignment(metadata, path))
-    return metadata, _tensors(infos, file[begin:], _alignment(metadata, path), path)
+    return metadata, _tensors(infos, cursor.file[begin:], _alignment(metadata, path), path)
 
 
 def read_split(path: Path) -> tuple[list[Path], dict[str, object], dict[str, Tensor]]:

@@ -4,6 +4,7 @@ Format: ggml-org/ggml, docs/gguf.md. Every count and length is held against what
 allowance of memory before anything is made from it.
 """
 
+import mmap
 import struct
 from pathlib import Path
 
@@ -36,8 +37,8 @@ _LENGTH = struct.Struct("<Q").unpack_from
 class Cursor:
     """A place in the file. Each read moves it on, or raises BadFile naming `field`."""
 
-    def __init__(self, file: np.ndarray, path: Path):
-        self._file, self._bytes, self.path = file, memoryview(file), path
+    def __init__(self, raw: "mmap.mmap | bytes", path: Path):
+        self._raw, self.file, self.path = raw, np.frombuffer(raw, np.uint8), path
         self.at, self.field, self._left = 0, "magic", ALLOWANCE
 
     def bad(self, problem: str) -> BadFile:
@@ -51,11 +52,11 @@ class Cursor:
     def take(self, length: int) -> np.ndarray:
         """The next `length` bytes, not copied."""
         begin, self.at = self.at, self.at + length
-        if self.at > len(self._file):
-            left = len(self._file) - begin
+        if self.at > len(self.file):
+            left = len(self.file) - begin
             self.at = begin
             raise self.bad(f"needs {length} bytes at offset {begin}, but {left} are left (file cut short?)")
-        return self._file[begin : self.at]
+        return self.file[begin : self.at]
 
     def number(self, kind: int) -> "int | float | bool":
         dtype = NUMBERS[kind]
@@ -64,7 +65,7 @@ class Cursor:
 
     def count(self, least_bytes: int) -> int:
         """A number of things of which each takes at least `least_bytes` more of the file."""
-        count, left = self.number(10), len(self._file) - self.at
+        count, left = self.number(10), len(self.file) - self.at
         if count * least_bytes > left:
             raise self.bad(f"counts {count}, which need {count * least_bytes} bytes, but {left} are left")
         return count
@@ -100,7 +101,7 @@ class Cursor:
 
     def _strings(self, count: int) -> list[str]:
         """The one loop that a vocabulary's size is felt in, so it makes no calls of our own."""
-        raw, at, found = self._bytes, self.at, []
+        raw, at, found = self._raw, self.at, []
         end = min(len(raw), at + 8 * count + self._left // 4)
         try:
             for _ in range(count):
@@ -108,8 +109,8 @@ class Cursor:
                 at += 8
                 if length > end - at:
                     break
-                found.append(str(raw[at : at + length], "utf-8"))
-                at += length
+                begin, at = at, at + length
+                found.append(raw[begin:at].decode())
         except UnicodeDecodeError as problem:
             raise self.bad(f"string {len(found)} is not UTF-8: {problem.reason}") from None
         except struct.error:

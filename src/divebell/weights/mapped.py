@@ -5,15 +5,13 @@ import os
 import stat
 from pathlib import Path
 
-import numpy as np
-
 from divebell.errors import BadFile
 
 
-def map_file(path: Path) -> np.ndarray:
-    """The whole file as uint8, read-only. The mapping lives as long as any view of it. Raises BadFile."""
+def map_file(path: Path) -> "mmap.mmap | bytes":
+    """The whole file, read-only. The mapping lives as long as any view of it. Raises BadFile."""
     try:
-        return np.frombuffer(_map(path), np.uint8)
+        return _map(path)
     except (OSError, ValueError) as problem:  # ValueError: an embedded NUL in the path
         raise BadFile(path, "file", f"can't be read: {getattr(problem, 'strerror', None) or problem}") from None
 

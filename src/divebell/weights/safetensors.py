@@ -89,7 +89,7 @@ class Tensors(Mapping[str, Tensor]):
 
 def read_file(path: Path) -> dict[str, Entry]:
     """The entries of one file by name. Raises BadFile naming the field, Unsupported for a dtype that has no size."""
-    file = map_file(path)
+    file = np.frombuffer(map_file(path), np.uint8)
     header, data = _split(file, path)
     fields = parse_object(header.tobytes(), path, "header")
     _check_metadata(fields.pop("__metadata__", {}), path)

@@ -38,16 +38,19 @@ class Tensor:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | int) -> "Tensor":
-        """Rows of the leading axis, without a copy: `stack[3]` is one expert, `kv[0:128]` some rows of a matrix."""
-        step = self.data.size // self.shape[0] if self.shape[0] else 0
-        if isinstance(rows, slice):
-            begin, end, _ = rows.indices(self.shape[0])
-            shape = (end - begin, *self.shape[1:])
-        else:
-            begin, end, shape = rows, rows + 1, self.shape[1:]
-        inner_rows = prod(self.shape[1:-1])
+        """Rows of the leading axis, without a copy: `stack[3]` is one expert, `kv[0:128]` some rows of a matrix.
+
+        Raises IndexError outside the axis, ValueError for a step, or for a part of a vector that is stored in blocks.
+        """
+        chosen = range(self.shape[0])[rows]
+        picked = chosen if isinstance(chosen, range) else range(chosen, chosen + 1)
+        if picked.step != 1 or (len(self.shape) == 1 and self.format.block > 1):
+            raise ValueError(f"{self.name}: rows {rows} of {self.format.name} {self.shape} can't be had without a copy")
+        row_bytes, inner_rows = self.format.nbytes(self.shape[1:]), prod(self.shape[1:-1])
+        begin, shape = picked.start, (len(picked), *self.shape[1:])
+        data = self.data[begin * row_bytes : (begin + len(picked)) * row_bytes]
         first = self.first_row + begin * inner_rows if self.scales is not None else 0
-        return replace(self, shape=shape, data=self.data[begin * step : end * step], first_row=first)
+        return replace(self, shape=shape if picked is chosen else shape[1:], data=data, first_row=first)
 
     def reshape(self, *shape: int) -> "Tensor":
         """The same rows under another leading shape; the last axis, along which the blocks run, must stay."""
@@ -57,14 +60,20 @@ class Tensor:
 
     def f32(self) -> np.ndarray:
         """A float32 copy of shape `shape`, bit-equal to the format's definition."""
-        rows = self.format.decode(self.data).reshape(-1, self.shape[-1]) if self.count else np.zeros(0, np.float32)
-        if self.scales is not None:
-            rows = rows * self._spread_scales(rows.shape)
-        return np.ascontiguousarray(rows.reshape(self.shape), np.float32)
+        numbers = self.format.decode(self.data)
+        if self.scales is not None and self.count:
+            self._scale(numbers.reshape(-1, self.shape[-1]))
+        return numbers.reshape(self.shape)
 
-    def _spread_scales(self, shape: tuple[int, int]) -> np.ndarray:
-        row_block = (np.arange(shape[0]) + self.first_row) // F8_BLOCK
-        return self.scales[row_block][:, np.arange(shape[1]) // F8_BLOCK]
+    def _scale(self, rows: np.ndarray) -> None:
+        """In place, a row of blocks at a time."""
+        begin = 0
+        while begin < len(rows):
+            block, within = divmod(self.first_row + begin, F8_BLOCK)
+            end = begin + F8_BLOCK - within
+            with np.errstate(all="ignore"):
+                rows[begin:end] *= np.repeat(self.scales[block], F8_BLOCK)[: rows.shape[1]]
+            begin = end
 
     def split(self) -> "Iterator[Tensor]":
         return (self[i] for i in range(len(self)))

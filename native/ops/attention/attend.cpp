@@ -1,0 +1,128 @@
+#include "attend.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "workspace.h"
+
+namespace {
+
+constexpr int64_t stretch = 512;       // keys of a piece: long enough that merging costs little
+constexpr int64_t few_rows = 256;      // up to which keys are cut
+
+struct Scratch {
+    float scores[tile_rows * tile_keys];
+    Softmax states[tile_rows];
+    const float* q[tile_rows];
+    int64_t first[tile_rows], last[tile_rows];   // positions that a row sees
+};
+
+int64_t token_of(const Attend& a, int64_t sequence, int64_t row) { return a.batch.starts[sequence] + row / a.group; }
+
+int64_t first_seen(const Attend& a, int64_t position) { return a.window ? std::max<int64_t>(0, position - a.window + 1) : 0; }
+
+int64_t query_head(const Attend& a, int64_t head, int64_t row) { return head * a.group + row % a.group; }
+
+int64_t query_row(const Attend& a, int64_t sequence, int64_t head, int64_t row) {
+    return token_of(a, sequence, row) * a.key_heads * a.group + query_head(a, head, row);
+}
+
+void cut(const Attend& a, AttendTask task, AttendPlan* plan) {
+    int64_t count = (task.keys + stretch - 1) / stretch, end = task.key + task.keys;
+    plan->merges.push_back({task.sequence, task.head, task.row, task.rows, plan->parts, count});
+    for (int64_t key = task.key; key < end; key += stretch) {
+        plan->tasks.push_back({task.sequence, task.head, task.row, task.rows, key, std::min(stretch, end - key), plan->parts});
+        plan->parts += task.rows;
+    }
+    plan->work += task.rows * task.keys * (a.dim + a.value_dim);
+}
+
+void plan_sequence(const Attend& a, int64_t sequence, AttendPlan* plan) {
+    int64_t rows = a.batch.count(sequence) * a.group;
+    for (int64_t head = 0; head < a.key_heads; ++head)
+        for (int64_t row = (rows - 1) / tile_rows * tile_rows; row >= 0; row -= tile_rows) {   // the longest first
+            int64_t n = std::min<int64_t>(tile_rows, rows - row);
+            int64_t key = first_seen(a, a.batch.positions[token_of(a, sequence, row)]);
+            int64_t keys = a.batch.positions[token_of(a, sequence, row + n - 1)] + 1 - key;
+            AttendTask task{sequence, head, row, n, key, keys, -1};
+            if (rows <= few_rows && keys > stretch) {
+                cut(a, task, plan);
+            } else {
+                plan->tasks.push_back(task);
+                plan->work += n * keys * (a.dim + a.value_dim);
+            }
+        }
+}
+
+void start(const Attend& a, const AttendTask& task, Scratch* scratch) {
+    for (int64_t i = 0; i < task.rows; ++i) {
+        int64_t position = a.batch.positions[token_of(a, task.sequence, task.row + i)];
+        scratch->q[i] = a.q + query_row(a, task.sequence, task.head, task.row + i) * a.dim;
+        scratch->states[i] = {-INFINITY, 0, 1};
+        scratch->first[i] = first_seen(a, position);
+        scratch->last[i] = position;
+    }
+}
+
+void hide(const Scratch& scratch, int64_t row, int64_t key, int64_t keys, float* s) {
+    for (int64_t j = 0; j < std::min(keys, scratch.first[row] - key); ++j) s[j] = -INFINITY;
+    for (int64_t j = std::max<int64_t>(0, scratch.last[row] - key + 1); j < keys; ++j) s[j] = -INFINITY;
+}
+
+void attend_tile(const Attend& a, const AttendTask& task, int64_t key, int keys, Scratch* scratch, float* sums) {
+    const AttentionTable& table = attention_table();
+    int rows = static_cast<int>(task.rows);
+    RowSet k = a.keys.rows(a.batch, task.sequence, key, keys, task.head * a.dim);
+    table.scores(scratch->q, rows, k, a.dim, scratch->scores);
+    for (int i = 0; i < rows; ++i) {
+        float* s = scratch->scores + i * tile_keys;
+        hide(*scratch, i, key, keys, s);
+        table.soften(s, keys, a.scale, scratch->states + i);
+    }
+    RowSet v = a.values.rows(a.batch, task.sequence, key, keys, task.head * a.value_column);
+    table.values(scratch->scores, rows, v, a.value_dim, scratch->states, sums, padded(a.value_dim));
+}
+
+void finish(const float* sums, float total, int64_t n, float* out) {
+    for (int64_t d = 0; d < n; ++d) out[d] = sums[d] / total;
+}
+
+}  // namespace
+
+void plan(const Attend& problem, AttendPlan* out) {
+    for (int64_t s = 0; s < problem.batch.sequences; ++s)
+        if (problem.batch.count(s) > 0 && (problem.skipped.empty() || !problem.skipped[s])) plan_sequence(problem, s, out);
+}
+
+void run(const Attend& a, const AttendTask& task, const AttendParts& parts) {
+    static thread_local Scratch scratch;
+    static thread_local Workspace workspace;
+    int64_t stride = padded(a.value_dim);
+    float* sums = task.part < 0 ? workspace.get<float>(tile_rows * stride) : parts.sums + task.part * stride;
+    std::fill_n(sums, task.rows * stride, 0.0f);
+    start(a, task, &scratch);
+    for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys)
+        attend_tile(a, task, key, static_cast<int>(std::min<int64_t>(tile_keys, end - key)), &scratch, sums);
+    for (int64_t i = 0; i < task.rows; ++i) {
+        if (task.part >= 0) parts.states[task.part + i] = scratch.states[i];
+        else finish(sums + i * stride, scratch.states[i].sum, a.value_dim,
+                    a.out + query_row(a, task.sequence, task.head, task.row + i) * a.value_dim);
+    }
+}
+
+void merge(const Attend& a, const AttendMerge& merge, const AttendParts& parts) {
+    int64_t stride = padded(a.value_dim);
+    for (int64_t i = 0; i < merge.rows; ++i) {
+        float* out = a.out + query_row(a, merge.sequence, merge.head, merge.row + i) * a.value_dim;
+        float largest = -INFINITY, total = 0;
+        for (int64_t c = 0; c < merge.count; ++c) largest = std::max(largest, parts.states[merge.part + c * merge.rows + i].largest);
+        std::fill_n(out, a.value_dim, 0.0f);
+        for (int64_t c = 0; c < merge.count; ++c) {
+            int64_t part = merge.part + c * merge.rows + i;
+            float factor = std::exp(parts.states[part].largest - largest);
+            total += parts.states[part].sum * factor;
+            for (int64_t d = 0; d < a.value_dim; ++d) out[d] += parts.sums[part * stride + d] * factor;
+        }
+        finish(out, total, a.value_dim, out);
+    }
+}

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <vector>
+
+#include "ops/attention/cache.h"
+
+// Causal attention of a batch's queries over the cache, as a list of tasks that threads take in any order. A task is a
+// tile of query rows of one sequence and key head against a stretch of its keys. Rows are (token, query head of the
+// group), token by token: all of them read the same keys. A sequence with few rows has its keys cut into stretches of
+// fixed length, so that one long sequence keeps every thread busy; the pieces are merged in order. How the work is cut
+// depends on the batch alone, never on the number of threads, and so neither do the results.
+struct Attend {
+    Batch batch;
+    Pages keys, values;
+    const float* q;                   // (tokens, key_heads * group, dim)
+    float* out;                       // (tokens, key_heads * group, value_dim)
+    int64_t key_heads, group, dim, value_dim;
+    float scale;
+    int64_t window;                   // positions that a token sees, itself included; 0: all
+    int64_t value_column = 0;         // added between values of neighbouring key heads' rows: 0 or value_dim
+    std::vector<bool> skipped = {};   // sequences that are computed elsewhere; empty: none
+};
+
+struct AttendTask {
+    int64_t sequence, head, row, rows, key, keys;
+    int64_t part;                     // where its unmerged result goes, in rows of all parts; -1: straight to `out`
+};
+
+// Rows whose keys were cut: `count` parts, the first at `part` and each `rows` further on.
+struct AttendMerge {
+    int64_t sequence, head, row, rows, part, count;
+};
+
+struct AttendPlan {
+    std::vector<AttendTask> tasks;
+    std::vector<AttendMerge> merges;
+    int64_t parts = 0, work = 0;      // work: multiply-adds
+};
+
+// Unmerged results: `parts` rows of the padded value width each, and their softmax states.
+struct AttendParts {
+    float* sums;
+    Softmax* states;
+};
+
+constexpr int64_t padded(int64_t width) { return (width + 15) / 16 * 16; }
+
+void plan(const Attend& problem, AttendPlan* out);
+void run(const Attend& problem, const AttendTask& task, const AttendParts& parts);
+void merge(const Attend& problem, const AttendMerge& merge, const AttendParts& parts);

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+
+// The three steps of attention over a tile of at most `tile_rows` query rows and `tile_keys` cached keys, with the softmax
+// carried along (Milakov & Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135). All sums are float32.
+constexpr int tile_rows = 64;
+constexpr int tile_keys = 64;
+
+// Rows of a cache, float32 or bfloat16, wherever they lie.
+struct RowSet {
+    const uint8_t* rows[tile_keys];
+    int count;
+    bool bfloat;
+};
+
+// What a query row carries from tile to tile: the largest score, the sum of exp(score - largest), and by how much the
+// current tile's maximum makes the earlier sums shrink.
+struct Softmax {
+    float largest, sum, shrink;
+};
+
+struct AttentionTable {
+    // s[i * tile_keys + j] = dot(q[i], keys.rows[j]), for i < m; columns up to tile_keys may be overwritten.
+    void (*scores)(const float* const* q, int m, const RowSet& keys, int64_t dim, float* s);
+    // s[0..count) -> exp(scale * s - largest) with state updated; the columns behind are set to 0.
+    void (*soften)(float* s, int count, float scale, Softmax* state);
+    // sums[i * stride + d] = sums * states[i].shrink + sum over j of p[i * tile_keys + j] * values.rows[j][d].
+    // states may be null: nothing shrinks. Columns are written up to dim rounded up to 16, which stride must hold.
+    void (*values)(const float* p, int m, const RowSet& values, int64_t dim, const Softmax* states, float* sums, int64_t stride);
+    // n numbers as bfloat16, rounded to nearest even.
+    void (*narrow)(const float* x, int64_t n, uint16_t* y);
+};
+
+extern const AttentionTable attention_scalar, attention_neon, attention_avx2, attention_avx512, attention_avx512bf16;
+const AttentionTable& attention_table();

@@ -1,0 +1,134 @@
+#pragma once
+
+// Scores: a block of R query rows and K keys keeps R * K sums in registers; a step along the head loads R + K vectors
+// for R * K fma. Their lanes are added at the end by a tree that leaves one score in each lane.
+// Values: R rows by C vectors of sums stay in registers while all keys pass: C loads and R broadcasts for R * C fma.
+
+#include <cmath>
+
+#include "attention.h"
+#include "vector.h"
+
+namespace {
+
+template <class T, int R, int K>
+INLINE void score_block(const float* const* q, const T* const* k, int64_t dim, float* s) {
+    Floats total[R * K];
+    for (int i = 0; i < R * K; ++i) total[i] = zeros();
+    auto step = [&](auto take) __attribute__((always_inline)) {
+        Floats x[R];
+        for (int i = 0; i < R; ++i) x[i] = take(q[i]);
+        for (int j = 0; j < K; ++j) {
+            Floats y = take(k[j]);
+            for (int i = 0; i < R; ++i) total[i * K + j] = fma(x[i], y, total[i * K + j]);
+        }
+    };
+    int64_t d = 0;
+    for (; d + lanes <= dim; d += lanes) step([d](auto p) __attribute__((always_inline)) { return load(p + d); });
+    if (d < dim) step([d, dim](auto p) __attribute__((always_inline)) { return load_part(p + d, dim - d); });
+    float flat[R * K];
+    for (int i = 0; i < R * K; i += lanes) store(flat + i, sums(total + i));
+    for (int i = 0; i < R; ++i) std::memcpy(s + i * tile_keys, flat + i * K, sizeof(float) * K);
+}
+
+// Keys behind the last are stood in for by the last: their scores are thrown away.
+template <class T, int R>
+void score_rows(const float* const* q, const RowSet& keys, int64_t dim, float* s) {
+    constexpr int block = registers == 32 ? 16 : 8, K = block / R;
+    for (int j = 0; j < keys.count; j += K) {
+        const T* k[K];
+        for (int i = 0; i < K; ++i) k[i] = reinterpret_cast<const T*>(keys.rows[j + i < keys.count ? j + i : keys.count - 1]);
+        score_block<T, R, K>(q, k, dim, s + j);
+    }
+}
+
+template <class T>
+void score_tile(const float* const* q, int m, const RowSet& keys, int64_t dim, float* s) {
+    constexpr int most = registers == 32 ? 4 : 2;
+    int i = 0;
+    for (; i + most <= m; i += most) score_rows<T, most>(q + i, keys, dim, s + i * tile_keys);
+    if (most == 4 && i + 2 <= m) score_rows<T, 2>(q + i, keys, dim, s + i * tile_keys), i += 2;
+    if (i < m) score_rows<T, 1>(q + i, keys, dim, s + i * tile_keys);
+}
+
+void scores(const float* const* q, int m, const RowSet& keys, int64_t dim, float* s) {
+    if (keys.bfloat) score_tile<Bfloat>(q, m, keys, dim, s);
+    else score_tile<float>(q, m, keys, dim, s);
+}
+
+void soften(float* s, int count, float scale, Softmax* state) {
+    for (int j = count; j < tile_keys; ++j) s[j] = -INFINITY;
+    Floats most = broadcast(-INFINITY), factor = broadcast(scale);
+    for (int j = 0; j < tile_keys; j += lanes) {
+        Floats x = load(s + j) * factor;
+        store(s + j, x);
+        most = larger(x, most);
+    }
+    float largest = maximum(most);
+    largest = largest > state->largest ? largest : state->largest;
+    Floats base = broadcast(largest == -INFINITY ? 0.0f : largest), total = zeros();
+    for (int j = 0; j < tile_keys; j += lanes) {
+        Floats p = exponential(load(s + j) - base);
+        store(s + j, p);
+        total = total + p;
+    }
+    state->shrink = state->largest == largest ? 1.0f : std::exp(state->largest - largest);
+    state->sum = state->sum * state->shrink + sum(total);
+    state->largest = largest;
+}
+
+template <class T, int R, int C>
+INLINE void value_block(const float* p, const RowSet& values, int64_t d, int64_t part, const Softmax* states, float* sums, int64_t stride) {
+    Floats total[R][C];
+    for (int i = 0; i < R; ++i)
+        for (int c = 0; c < C; ++c) {
+            total[i][c] = load(sums + i * stride + c * lanes);
+            if (states) total[i][c] *= broadcast(states[i].shrink);
+        }
+    for (int j = 0; j < values.count; ++j) {
+        const T* row = reinterpret_cast<const T*>(values.rows[j]) + d;
+        Floats v[C];
+        for (int c = 0; c < C; ++c) v[c] = part ? load_part(row, part) : load(row + c * lanes);
+        for (int i = 0; i < R; ++i) {
+            Floats weight = broadcast(p[i * tile_keys + j]);
+            for (int c = 0; c < C; ++c) total[i][c] = fma(weight, v[c], total[i][c]);
+        }
+    }
+    for (int i = 0; i < R; ++i)
+        for (int c = 0; c < C; ++c) store(sums + i * stride + c * lanes, total[i][c]);
+}
+
+template <class T, int R>
+void value_rows(const float* p, const RowSet& values, int64_t dim, const Softmax* states, float* sums, int64_t stride) {
+    constexpr int C = registers == 32 ? 4 : 2;
+    int64_t d = 0;
+    for (; d + C * lanes <= dim; d += C * lanes) value_block<T, R, C>(p, values, d, 0, states, sums + d, stride);
+    for (; d + lanes <= dim; d += lanes) value_block<T, R, 1>(p, values, d, 0, states, sums + d, stride);
+    if (d < dim) value_block<T, R, 1>(p, values, d, dim - d, states, sums + d, stride);
+}
+
+template <class T>
+void value_tile(const float* p, int m, const RowSet& values, int64_t dim, const Softmax* states, float* sums, int64_t stride) {
+    constexpr int most = registers == 32 ? 6 : 4;
+    auto rest = [&](int i) { return states ? states + i : nullptr; };
+    int i = 0;
+    for (; i + most <= m; i += most) value_rows<T, most>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
+    for (; i + 2 <= m; i += 2) value_rows<T, 2>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
+    if (i < m) value_rows<T, 1>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
+}
+
+void values(const float* p, int m, const RowSet& rows, int64_t dim, const Softmax* states, float* sums, int64_t stride) {
+    if (rows.bfloat) value_tile<Bfloat>(p, m, rows, dim, states, sums, stride);
+    else value_tile<float>(p, m, rows, dim, states, sums, stride);
+}
+
+void narrow(const float* x, int64_t n, uint16_t* y) {
+    for (int64_t i = 0; i < n; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+        y[i] = static_cast<uint16_t>((nan ? bits | 0x400000u : bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+    }
+}
+
+}  // namespace

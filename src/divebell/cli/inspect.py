@@ -1,0 +1,180 @@
+"""divebell inspect."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from divebell.cli.output import counted, print_fields, print_json, print_table
+from divebell.config import format_bytes
+from divebell.errors import BadInput
+from divebell.weights.catalogue import CATALOGUE, Entry
+from divebell.weights.progress import progress
+
+
+def inspect(model: str, /, *, hash: bool = False, json: bool = False) -> None:
+    """Show what a model is, from its headers alone: no weight is read and nothing is fetched.
+
+    Parameters
+    ----------
+    model
+        a folder, a .gguf file, a config.json (a shape without weights), or the name of a model that was pulled
+    hash
+        also compute the SHA-256 of each file that has no verified one yet (this reads the files)
+    json
+        print a JSON object
+    """
+    found = _find(model)
+    figures = _shape(found.path) if found.path.suffix == ".json" else _checkpoint(found, hash)
+    print_json(figures) if json else _show(figures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: Path
+    entry: Entry | None = None
+
+
+def _find(model: str) -> _Found:
+    """Where a model is on this machine; BadInput says how to get one that is not."""
+    from divebell.weights import hub
+    from divebell.weights.pull import pulled
+
+    path = Path(model).expanduser()
+    if path.exists():
+        entry = next((entry for entry in CATALOGUE.values() if pulled(entry.name) == path), None)
+        return _Found(path, entry)
+    entry = CATALOGUE.get(model.lower())
+    if entry is None and not hub.is_hub_id(model):
+        known = ", ".join(CATALOGUE)
+        raise BadInput(f"model is {model!r}: no such file or folder, and not in the catalogue ({known})")
+    here = pulled(entry.name) if entry else hub.cached(model)
+    if here is None:
+        size = f" ({format_bytes(entry.size)}, {entry.licence})" if entry else ""
+        raise BadInput(f"{model}{size} is not on this machine yet; fetch it with: divebell pull {model}")
+    return _Found(here, entry)
+
+
+def _shape(path: Path) -> dict:
+    """Figures of a config.json alone."""
+    from divebell import models
+
+    return _model_figures(models.describe_config(path))
+
+
+def _checkpoint(found: _Found, hash: bool) -> dict:
+    from divebell import models
+    from divebell.weights.checkpoint import open_checkpoint
+
+    checkpoint = open_checkpoint(found.path)
+    try:
+        formats = Counter()
+        for tensor in checkpoint.tensors.values():
+            formats[tensor.format.name] += tensor.nbytes
+        return {
+            **_model_figures(models.describe(checkpoint)),
+            "bytes_by_format": dict(formats.most_common()),
+            **_text_figures(checkpoint),
+            "licence": _licence(found, checkpoint),
+            "source": _source(found, checkpoint),
+            "path": found.path,
+            "files": [_file(file, size, hash) for file, size in checkpoint.file_sizes.items()],
+        }
+    finally:
+        checkpoint.close()
+
+
+def _model_figures(description) -> dict:
+    return {
+        "architecture": description.architecture,
+        "parameters": description.parameters,
+        "active_parameters": description.active_parameters,
+        "layers": description.layers,
+        "vocabulary": description.vocabulary,
+        "context": description.max_positions,
+        "cache_bytes_per_token": description.cache_bytes_per_token,
+        "bytes_by_kind": description.bytes,
+    }
+
+
+def _text_figures(checkpoint) -> dict:
+    from divebell.text.chat import folder_templates, gguf_templates
+
+    if checkpoint.kind == "gguf":
+        kinds = (checkpoint.config.get(f"tokenizer.ggml.{field}") for field in ("model", "pre"))
+        tokenizer, templates = "/".join(str(kind) for kind in kinds if kind), gguf_templates(checkpoint)
+    else:
+        names = ("tokenizer.json", "tokenizer.model")
+        tokenizer = next((name for name in names if (checkpoint.path / name).exists()), "")
+        templates = folder_templates(checkpoint.path)
+    return {"tokenizer": tokenizer or None, "chat_template": bool(templates)}
+
+
+def _licence(found: _Found, checkpoint) -> str | None:
+    if found.entry:
+        return found.entry.licence
+    stated = checkpoint.config.get("general.license")
+    return stated if isinstance(stated, str) else None
+
+
+def _source(found: _Found, checkpoint) -> str | None:
+    if found.entry:
+        return found.entry.origin
+    for part in found.path.parts:
+        if part.startswith("models--"):
+            return "https://huggingface.co/" + part.removeprefix("models--").replace("--", "/")
+    stated = checkpoint.config.get("general.source.url") or checkpoint.config.get("general.repo_url")
+    return stated if isinstance(stated, str) else None
+
+
+def _file(path: Path, size: int, hash: bool) -> dict:
+    """sha256: as verified when the file was pulled and unchanged since, or computed when `hash` asks; else null."""
+    from divebell.weights.store import recorded, sha256_of
+
+    record = recorded(path)
+    sha256 = record["sha256"] if record else None
+    if hash and sha256 is None:
+        done = 0
+        with progress(f"hashing {path.name}", size) as show:
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                show(done)
+
+            sha256 = sha256_of(path, advance)
+    return {"name": path.name, "bytes": size, "sha256": sha256}
+
+
+def _show(figures: dict) -> None:
+    total, active = figures["parameters"], figures["active_parameters"]
+    print_fields(
+        [
+            ("architecture", figures["architecture"]),
+            ("parameters", f"{total:,} ({counted(total)})"),
+            ("active", f"{active:,} ({counted(active)}) for each token"),
+            ("layers", figures["layers"]),
+            ("vocabulary", figures["vocabulary"]),
+            ("context", figures["context"]),
+            ("cache", f"{format_bytes(figures['cache_bytes_per_token'])} for each token"),
+        ]
+    )
+    if "files" in figures:
+        _show_files(figures)
+
+
+def _show_files(figures: dict) -> None:
+    print_fields(
+        [
+            ("tokenizer", figures["tokenizer"] or "none in the files"),
+            ("chat format", "template in the files" if figures["chat_template"] else "no template in the files"),
+            ("licence", figures["licence"] or "not stated in the files"),
+            ("source", figures["source"] or "not stated in the files"),
+            ("path", figures["path"]),
+        ]
+    )
+    for title in ("kind", "format"):
+        parts = figures[f"bytes_by_{title}"]
+        rows = [(name, format_bytes(count), f"{count / sum(parts.values()):.1%}") for name, count in parts.items()]
+        print_table((title, "size", "share"), rows)
+    rows = [(file["name"], format_bytes(file["bytes"]), file["sha256"] or "(--hash)") for file in figures["files"]]
+    print_table(("file", "size", "SHA-256"), rows)
