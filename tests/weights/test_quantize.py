@@ -112,7 +112,7 @@ def test_what_no_block_can_hold_is_refused_by_name(target, value):
 
 
 def test_another_target_is_refused_with_the_list():
-    with pytest.raises(BadInput, match="q5.*f32, bf16, q8, q4"):
+    with pytest.raises(BadInput, match=r"q5.*f32, bf16, q8, q4"):
         convert(tensor(np.ones((1, 32))), "q5")
 
 
