@@ -1,6 +1,7 @@
 """Every architecture against transformers in float32: whole prompts, chunks, token by token, batches, greedy text."""
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,13 +128,24 @@ def test_bfloat16_files(name, tmp_path):
     agree(logits(models.load(open_checkpoint(tmp_path), ops, "f32"), ids), rows, margins.tied(len(ids)))
 
 
+@pytest.mark.parametrize("name", ["llama", "deepseek_v3"])
+def test_frequencies_a_ten_thousandth_off_would_show(name, tiny, expected):
+    """The comparison has teeth: prompts are long, and attention uneven, enough."""
+    from divebell.ops import reference as ops
+
+    ids, reference, _ = expected(name)
+    model = models.load(open_checkpoint(tiny(name)), ops, "f32")
+    model._rope.rope = replace(model._rope.rope, frequencies=model._rope.rope.frequencies * np.float32(1.0001))
+    assert np.abs(logits(model, ids) - reference).max() / reference.std() > 2 * TOLERANCE
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [5_000, 17_000])
 @pytest.mark.parametrize("name", ["llama-tied-llama3", "deepseek_v3"])
-def test_long_prompts(name, length, tmp_path):
+@pytest.mark.parametrize("hand", OPS)
+def test_long_prompts(name, hand, length, tmp_path):
     """Past the original context of YaRN and Llama 3's scaling, and past 16k, where rounded frequencies would show."""
-    from divebell.ops import native as ops
-
+    ops = importlib.import_module(f"divebell.ops.{hand}")
     folder = save(name, tmp_path, max_position_embeddings=32768)
     reference, ids = build(name, max_position_embeddings=32768), prompt(length)
     margins = Margins(reference)
