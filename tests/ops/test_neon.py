@@ -8,7 +8,7 @@ import pytest
 
 COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64-static")
 NATIVE = Path(__file__).parents[2] / "native"
-FLAGS = "-std=c++20 -O2 -ffp-contract=off -fno-math-errno -march=armv8.2-a+dotprod+fp16 -static".split()
+FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-fno-math-errno", "-march=armv8.2-a+dotprod+fp16", "-static"]
 
 
 @pytest.mark.slow
