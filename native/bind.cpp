@@ -9,8 +9,12 @@ NB_MODULE(_native, m) {
     m.attr("bf16_dot") = has_bf16_dot();
     m.def("threads", &pool::threads);
     m.def("set_threads", &pool::set_threads, nb::call_guard<nb::gil_scoped_release>());
+    bind_attention(m);
     bind_linear(m);
+    bind_mla(m);
     bind_moe(m);
     bind_norm(m);
     bind_probe(m);
+    bind_rotate(m);
+    bind_route(m);
 }

@@ -11,7 +11,11 @@ template <class T, int Dims>
 using Out = nb::ndarray<T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
 
 // Each op's bind.cpp defines one of these and bind.cpp calls them all.
+void bind_attention(nb::module_& m);
 void bind_linear(nb::module_& m);
+void bind_mla(nb::module_& m);
 void bind_moe(nb::module_& m);
 void bind_norm(nb::module_& m);
 void bind_probe(nb::module_& m);
+void bind_rotate(nb::module_& m);
+void bind_route(nb::module_& m);

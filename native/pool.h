@@ -41,6 +41,7 @@ void barrier();
 class Pieces {
 public:
     Pieces(int64_t count, int64_t grain) : count_(count), grain_(grain) {}
+    void reset(int64_t count) { count_ = count, next_ = 0; }  // before any thread has taken a piece
     bool next(int64_t& begin, int64_t& end) {
         begin = next_.fetch_add(grain_, std::memory_order_relaxed);
         end = begin + grain_ < count_ ? begin + grain_ : count_;

@@ -21,7 +21,9 @@ class BadFile(DivebellError):
 class Unsupported(DivebellError):
     """A well-formed thing that divebell does not know: a number format, an architecture, a tokenizer, a field."""
 
-    def __init__(self, what: str, value: object, known: "list[str] | tuple[str, ...]" = (), path: Path | str | None = None):
+    def __init__(
+        self, what: str, value: object, known: "list[str] | tuple[str, ...]" = (), path: Path | str | None = None
+    ):
         place = f"{path}: " if path else ""
         allowed = f"; known: {', '.join(sorted(known))}" if known else ""
         super().__init__(f"{place}{what} {value!r} is not supported{allowed}")

@@ -10,13 +10,6 @@ namespace {
 constexpr int64_t stretch = 512;       // keys of a piece: long enough that merging costs little
 constexpr int64_t few_rows = 256;      // up to which keys are cut
 
-struct Scratch {
-    float scores[tile_rows * tile_keys];
-    Softmax states[tile_rows];
-    const float* q[tile_rows];
-    int64_t first[tile_rows], last[tile_rows];   // positions that a row sees
-};
-
 int64_t token_of(const Attend& a, int64_t sequence, int64_t row) { return a.batch.starts[sequence] + row / a.group; }
 
 int64_t first_seen(const Attend& a, int64_t position) { return a.window ? std::max<int64_t>(0, position - a.window + 1) : 0; }
@@ -54,59 +47,39 @@ void plan_sequence(const Attend& a, int64_t sequence, AttendPlan* plan) {
         }
 }
 
-void start(const Attend& a, const AttendTask& task, Scratch* scratch) {
-    for (int64_t i = 0; i < task.rows; ++i) {
-        int64_t position = a.batch.positions[token_of(a, task.sequence, task.row + i)];
-        scratch->q[i] = a.q + query_row(a, task.sequence, task.head, task.row + i) * a.dim;
-        scratch->states[i] = {-INFINITY, 0, 1};
-        scratch->first[i] = first_seen(a, position);
-        scratch->last[i] = position;
+RowTile tile_of(const Attend& a, const AttendTask& task) {
+    RowTile tile;
+    for (int64_t row = task.row; row < task.row + task.rows; ++row) {
+        int64_t position = a.batch.positions[token_of(a, task.sequence, row)];
+        tile.add(a.q + query_row(a, task.sequence, task.head, row) * a.dim, first_seen(a, position), position);
     }
+    return tile;
 }
 
-void hide(const Scratch& scratch, int64_t row, int64_t key, int64_t keys, float* s) {
-    for (int64_t j = 0; j < std::min(keys, scratch.first[row] - key); ++j) s[j] = -INFINITY;
-    for (int64_t j = std::max<int64_t>(0, scratch.last[row] - key + 1); j < keys; ++j) s[j] = -INFINITY;
-}
-
-void attend_tile(const Attend& a, const AttendTask& task, int64_t key, int keys, Scratch* scratch, float* sums) {
-    const AttentionTable& table = attention_table();
-    int rows = static_cast<int>(task.rows);
+void attend_keys(const Attend& a, const AttendTask& task, int64_t key, int keys, RowTile* tile, float* sums) {
     RowSet k = a.keys.rows(a.batch, task.sequence, key, keys, task.head * a.dim);
-    table.scores(scratch->q, rows, k, a.dim, scratch->scores);
-    for (int i = 0; i < rows; ++i) {
-        float* s = scratch->scores + i * tile_keys;
-        hide(*scratch, i, key, keys, s);
-        table.soften(s, keys, a.scale, scratch->states + i);
-    }
     RowSet v = a.values.rows(a.batch, task.sequence, key, keys, task.head * a.value_column);
-    table.values(scratch->scores, rows, v, a.value_dim, scratch->states, sums, padded(a.value_dim));
-}
-
-void finish(const float* sums, float total, int64_t n, float* out) {
-    for (int64_t d = 0; d < n; ++d) out[d] = sums[d] / total;
+    tile->attend(k, v, key, a.dim, a.value_dim, a.scale, sums);
 }
 
 }  // namespace
 
 void plan(const Attend& problem, AttendPlan* out) {
     for (int64_t s = 0; s < problem.batch.sequences; ++s)
-        if (problem.batch.count(s) > 0 && (problem.skipped.empty() || !problem.skipped[s])) plan_sequence(problem, s, out);
+        if (problem.batch.count(s) > 0) plan_sequence(problem, s, out);
 }
 
 void run(const Attend& a, const AttendTask& task, const AttendParts& parts) {
-    static thread_local Scratch scratch;
     static thread_local Workspace workspace;
     int64_t stride = padded(a.value_dim);
     float* sums = task.part < 0 ? workspace.get<float>(tile_rows * stride) : parts.sums + task.part * stride;
     std::fill_n(sums, task.rows * stride, 0.0f);
-    start(a, task, &scratch);
+    RowTile tile = tile_of(a, task);
     for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys)
-        attend_tile(a, task, key, static_cast<int>(std::min<int64_t>(tile_keys, end - key)), &scratch, sums);
-    for (int64_t i = 0; i < task.rows; ++i) {
-        if (task.part >= 0) parts.states[task.part + i] = scratch.states[i];
-        else finish(sums + i * stride, scratch.states[i].sum, a.value_dim,
-                    a.out + query_row(a, task.sequence, task.head, task.row + i) * a.value_dim);
+        attend_keys(a, task, key, static_cast<int>(std::min<int64_t>(tile_keys, end - key)), &tile, sums);
+    for (int i = 0; i < tile.rows; ++i) {
+        if (task.part >= 0) parts.states[task.part + i] = tile.states[i];
+        else tile.finish(i, sums, a.value_dim, a.out + query_row(a, task.sequence, task.head, task.row + i) * a.value_dim);
     }
 }
 
@@ -123,6 +96,6 @@ void merge(const Attend& a, const AttendMerge& merge, const AttendParts& parts) 
             total += parts.states[part].sum * factor;
             for (int64_t d = 0; d < a.value_dim; ++d) out[d] += parts.sums[part * stride + d] * factor;
         }
-        finish(out, total, a.value_dim, out);
+        for (int64_t d = 0; d < a.value_dim; ++d) out[d] /= total;
     }
 }

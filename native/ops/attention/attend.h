@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "ops/attention/cache.h"
+#include "ops/attention/row_tile.h"
 
 // Causal attention of a batch's queries over the cache, as a list of tasks that threads take in any order. A task is a
 // tile of query rows of one sequence and key head against a stretch of its keys. Rows are (token, query head of the
@@ -17,8 +17,7 @@ struct Attend {
     int64_t key_heads, group, dim, value_dim;
     float scale;
     int64_t window;                   // positions that a token sees, itself included; 0: all
-    int64_t value_column = 0;         // added between values of neighbouring key heads' rows: 0 or value_dim
-    std::vector<bool> skipped = {};   // sequences that are computed elsewhere; empty: none
+    int64_t value_column;             // from one key head's values to the next one's in a row of the cache
 };
 
 struct AttendTask {
@@ -42,8 +41,6 @@ struct AttendParts {
     float* sums;
     Softmax* states;
 };
-
-constexpr int64_t padded(int64_t width) { return (width + 15) / 16 * 16; }
 
 void plan(const Attend& problem, AttendPlan* out);
 void run(const Attend& problem, const AttendTask& task, const AttendParts& parts);

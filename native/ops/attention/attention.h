@@ -32,5 +32,5 @@ struct AttentionTable {
     void (*narrow)(const float* x, int64_t n, uint16_t* y);
 };
 
-extern const AttentionTable attention_scalar, attention_neon, attention_avx2, attention_avx512, attention_avx512bf16;
+extern const AttentionTable attention_scalar, attention_neon, attention_avx2, attention_avx512;
 const AttentionTable& attention_table();

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from divebell import _native
-from divebell._native import Experts, Weight
+from divebell._native import Experts, UpProjections, Weight
+from divebell.ops import Router
+from divebell.ops.batch import Batch
 from divebell.weights.tensor import Tensor
 
 threads = _native.threads
@@ -34,6 +36,12 @@ def experts(
     """shared: gate, up and down of an expert that every token passes with weight 1, added by `moe` in the same call."""
     parts = [[weight(tensor) for tensor in part] for part in (gates, ups, downs, shared or ())]
     return Experts(*parts, owners=[w for part in parts for w in part])
+
+
+def up_projections(kv_b: Tensor | None = None, k_b: Tensor | None = None, v_b: Tensor | None = None) -> UpProjections:
+    whole = [] if kv_b is None else [weight(kv_b)]
+    keys, values = ([] if stack is None else weight(stack) for stack in (k_b, v_b))
+    return UpProjections(whole, keys, values, owners=[*whole, *keys, *values])
 
 
 def embed(table: Weight, ids: np.ndarray) -> np.ndarray:
@@ -74,3 +82,52 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     width = x.shape[-1]
     _native.rms_norm(_floats(x).reshape(-1, width), _floats(weight), eps, out.reshape(-1, width))
     return out
+
+
+def rotate(x: np.ndarray, positions: np.ndarray, table: np.ndarray, interleaved: bool) -> np.ndarray:
+    out = np.empty(x.shape, np.float32)
+    _native.rotate(_floats(x), np.ascontiguousarray(positions, np.int32), table, interleaved, out)
+    return out
+
+
+def route(logits: np.ndarray, bias: np.ndarray | None, router: Router) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.empty((len(logits), router.top_k), np.int32)
+    weights = np.empty(ids.shape, np.float32)
+    sigmoid, two_best = router.score == "sigmoid", router.group_score == "top2"
+    groups = router.groups, router.kept_groups
+    _native.route(_floats(logits), bias, *groups, sigmoid, two_best, router.renormalise, router.scale, ids, weights)
+    return ids, weights
+
+
+def attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    pages: tuple[np.ndarray, np.ndarray],
+    batch: Batch,
+    scale: float,
+    window: int | None,
+) -> np.ndarray:
+    out = np.empty((len(q), q.shape[1] * v.shape[2]), np.float32)
+    keys, values = (_bits(component) for component in pages)
+    _native.attention(_floats(q), _floats(k), _floats(v), keys, values, *_places(batch), scale, window or 0, out)
+    return out
+
+
+def mla(
+    q: np.ndarray, latent: np.ndarray, pages: np.ndarray, up: UpProjections, batch: Batch, scale: float
+) -> np.ndarray:
+    tokens, heads, dim = q.shape
+    nope = dim - (latent.shape[1] - up.rank)
+    out = np.empty((tokens, up.rows if up.split else up.rows - heads * nope), np.float32)
+    _native.mla(_floats(q), _floats(latent), _bits(pages), up, *_places(batch), scale, out)
+    return out
+
+
+def _bits(pages: np.ndarray) -> np.ndarray:
+    """bfloat16, which the binding does not know, as the 16-bit integers it is made of."""
+    return pages if pages.dtype == np.float32 else pages.view(np.uint16)
+
+
+def _places(batch: Batch) -> tuple[np.ndarray, ...]:
+    return batch.positions, batch.starts, batch.lengths, batch.pages
