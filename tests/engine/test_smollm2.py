@@ -15,7 +15,7 @@ def exact():
 
 
 def test_it_knows_the_capital_of_france(exact):
-    answer = exact.chat([{"role": "user", "content": "What is the capital of France?"}], max_tokens=20)
+    answer = exact.chat([{"role": "user", "content": "What is the capital of France?"}], max_tokens=20, temperature=0.0)
     assert answer.text == "The capital of France is Paris."
     assert answer.finish_reason == "stop"
 
@@ -23,9 +23,9 @@ def test_it_knows_the_capital_of_france(exact):
 def test_a_conversation_goes_on_as_if_all_had_been_computed_anew(exact):
     conversation = exact.conversation(system="You answer in one sentence.")
     for question in ("What is a lighthouse?", "Who lives in one?"):
-        list(conversation.say(question, max_tokens=40))
+        list(conversation.say(question, max_tokens=40, temperature=0.0))
     assert conversation.completion.receipt.cached_tokens > 30
-    assert conversation.completion.token_ids == exact.chat(conversation.messages[:-1], max_tokens=40).token_ids
+    assert conversation.completion.token_ids == exact.chat(conversation.messages[:-1], max_tokens=40, temperature=0.0).token_ids
     conversation.close()
 
 

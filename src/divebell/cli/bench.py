@@ -170,8 +170,10 @@ def _print(figures: dict[str, Any]) -> None:
     from divebell.cli.output import print_fields, print_table
     from divebell.config import format_bytes
 
-    columns = ("", "tokens", "depth", "batch", "tokens/s", "GB/s", "Gmac/s", "of floor", "where the time goes")
+    columns = ("", "tokens", "depth", "batch", "tokens/s", "GB/s", "Gmac/s", "of floor")
     print_table(columns, [_cells(row) for row in figures["rows"]], f"{figures['model']}, {figures['threads']} threads")
+    print_fields([(_label(row), _places(row)) for row in figures["rows"]])
+    print()
     floor, memory = figures["floor"], figures["memory"]
     rates = ", ".join(f"{kind} {floor[f'{kind}_gmac_per_s']:.0f}" for kind in _RATES)
     print_fields(
@@ -184,7 +186,15 @@ def _print(figures: dict[str, Any]) -> None:
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:
-    ops = sorted(row["ops"].items(), key=lambda item: -item[1]["share"])[:4]
-    places = ", ".join(f"{name} {op['share']:.0%}" for name, op in ops)
     plain = [row[key] for key in ("kind", "tokens", "depth", "batch", "tokens_per_s", "gb_per_s", "gmac_per_s")]
-    return [*plain, f"{row['share_of_floor']:.0%}", places]
+    return [*plain, f"{row['share_of_floor']:.0%}"]
+
+
+def _label(row: dict[str, Any]) -> str:
+    batch = f", {row['batch']} together" if row["batch"] > 1 else ""
+    return f"time of {row['kind']} {row['tokens']:,} at {row['depth']:,}{batch}"
+
+
+def _places(row: dict[str, Any]) -> str:
+    ops = sorted(row["ops"].items(), key=lambda item: -item[1]["share"])
+    return ", ".join(f"{name} {op['share']:.0%}" for name, op in ops if op["share"] >= 0.01)

@@ -38,7 +38,7 @@ class Loading:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Choice:
-    """How tokens are chosen; what is not given is what the model's publisher recommends, else greedy.
+    """How tokens are chosen: greedily by default; a chat without a temperature takes what is recommended for the model.
 
     Parameters
     ----------

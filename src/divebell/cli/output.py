@@ -31,12 +31,14 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title:
     from rich.table import Table
 
     rows = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], int | float | np.number) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*map(_cell, row))
+    if title:
+        print(title)
     Console(highlight=False, markup=False).print(table)
 
 
@@ -53,7 +55,13 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | np.integer):
         return f"{value:,}"
-    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+    return _significant(float(value)) if isinstance(value, float | np.floating) else str(value)
+
+
+def _significant(value: float) -> str:
+    """Three figures, more where the whole part has more; never an exponent."""
+    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 1
+    return f"{value:,.{max(0, 3 - whole)}f}"
 
 
 def counted(count: float, unit: str = "") -> str:

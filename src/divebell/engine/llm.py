@@ -28,8 +28,9 @@ class Limits:
 class LLM:
     """Made by `divebell.load`. May be used from several threads; their requests then share the model's steps.
 
-    Options of `generate`, `stream`, `chat` and `batch` are those of `divebell.engine.sampling.Sampling`. Where none is
-    given, the sampling that the model's publisher recommends (generation_config.json) is used, else greedy decoding.
+    Options of `generate`, `stream`, `chat` and `batch` are those of `divebell.engine.sampling.Sampling`. Decoding is greedy
+    unless they say otherwise; a chat without a temperature takes the sampling that is recommended for the model
+    (generation_config.json, or the catalogue).
     """
 
     def __init__(self, engine: Engine, limits: Limits, voice: "Voice", info: object, recommended: Mapping[str, object]):
@@ -115,7 +116,7 @@ class LLM:
         chat = self._voice.chat
         prompt = chat.render(messages, tools=tools, **(template_variables or {}))
         ids = self._checked(self.tokenizer.encode(prompt, add_special_tokens=False), self.context - 1)
-        generation = self._speaking(ids, options, continues=False)
+        generation = self._speaking(ids, self._with_recommended(options), continues=False)
         generation.keeps = keep
         self._engine.start(generation, after)
         return Reply(Stream(self._engine, generation), chat.splitter(prompt))
@@ -140,13 +141,17 @@ class LLM:
     def __exit__(self, *_) -> None:
         self.close()
 
+    def _with_recommended(self, options: Mapping[str, object]) -> Mapping[str, object]:
+        """The recommendation holds as a whole: who gives a temperature chooses for themselves."""
+        return options if "temperature" in options else {**self._recommended, **options}
+
     def _generation(self, prompt: Prompt, options: Mapping[str, object]) -> Generation:
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt)
         return self._speaking(self._checked(prompt, self.context - 1), options, continues=True)
 
     def _speaking(self, ids: list[int], options: Mapping[str, object], continues: bool) -> Generation:
-        sampling = Sampling.of({**self._recommended, **options})
+        sampling = Sampling.of(options)
         sampling.check_vocabulary(self._limits.vocabulary)
         most = min(len(ids) + (sampling.max_tokens or self.context), self.context)
         generation = Generation(ids, sampling, most, self._limits.vocabulary, self._voice.eos_ids)

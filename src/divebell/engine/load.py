@@ -42,7 +42,7 @@ def load(
     model = models.load(checkpoint, native, weights)
     core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
     limits, info = Limits(model.config.vocab_size, context), info_of(checkpoint, description)
-    return LLM(Engine(core), limits, Voice(checkpoint), info, recommended_sampling(checkpoint))
+    return LLM(Engine(core), limits, Voice(checkpoint), info, recommended_sampling(name_or_path, checkpoint))
 
 
 def weight_bytes(description: object, weights: str) -> int:

@@ -1,23 +1,30 @@
-"""The sampling that a model's publisher recommends."""
+"""The sampling that suits a model's chats."""
 
 import json
+from pathlib import Path
 
 from divebell.engine.sampling import Sampling
 from divebell.errors import BadFile, BadInput
+from divebell.weights.catalogue import CATALOGUE
 
 FILE = "generation_config.json"
 LARGEST = 1 << 20
 FIELDS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
-def recommended_sampling(checkpoint: object) -> dict[str, object]:
-    """Options for `Sampling` from a folder's generation_config.json: empty unless it says `do_sample`.
+def recommended_sampling(name: object, checkpoint: object) -> dict[str, object]:
+    """Options for `Sampling`: the catalogue's, or those of a folder's generation_config.json if it says `do_sample`.
 
     Raises BadFile for a file that is not such an object, or an option out of its range.
     """
     file = checkpoint.path / FILE
-    if checkpoint.kind == "gguf" or not file.exists():
-        return {}
+    if checkpoint.kind != "gguf" and file.exists():
+        return _publishers(file)
+    entry = CATALOGUE.get(str(name).lower())
+    return dict(entry.sampling) if entry else {}
+
+
+def _publishers(file: Path) -> dict[str, object]:
     fields = _read(file)
     if not fields.get("do_sample"):
         return {}
@@ -29,7 +36,7 @@ def recommended_sampling(checkpoint: object) -> dict[str, object]:
     return options
 
 
-def _read(file) -> dict[str, object]:
+def _read(file: Path) -> dict[str, object]:
     try:
         fields = json.loads(file.read_bytes()[:LARGEST])
     except (ValueError, RecursionError) as problem:

@@ -164,7 +164,7 @@ def _pairs(width: int, interleaved: bool) -> tuple[slice, slice]:
 
 def _kept(choice: np.ndarray, router: Router) -> np.ndarray:
     """Which experts lie in the best groups: bool, like `choice`."""
-    groups = choice.reshape(len(choice), router.groups, -1)
+    groups = choice.reshape(len(choice), router.groups, choice.shape[1] // router.groups)
     best = 1 if router.group_score == "max" else 2
     group_scores = np.sort(groups, axis=-1)[..., -best:].sum(axis=-1)
     order = np.argsort(-group_scores, axis=-1, kind="stable")[:, : router.kept_groups]

@@ -3,7 +3,8 @@
 A file is the same bytes wherever it comes from: its SHA-256 decides, not the place.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from divebell.errors import Unsupported
@@ -56,7 +57,10 @@ class Wheels:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model: its licence (SPDX), the page it comes from, and the file with its size in bytes and SHA-256."""
+    """A model: its licence (SPDX), the page it comes from, and the file with its size in bytes and SHA-256.
+
+    sampling: options for chats that suit it, where the file itself recommends none.
+    """
 
     name: str
     description: str
@@ -66,6 +70,7 @@ class Entry:
     size: int
     sha256: str
     sources: tuple[HubFile | Wheels, ...]
+    sampling: Mapping[str, float] = field(default_factory=dict)
 
 
 DEFAULT = "smollm2-135m"
@@ -97,6 +102,8 @@ _SMOLLM2 = Entry(
             )
         ),
     ),
+    # Temperature and top-p as its page has them; a model so small repeats itself without end unless it is kept from it.
+    sampling={"temperature": 0.2, "top_p": 0.9, "repetition_penalty": 1.1},
 )
 
 _QWEN_WHEELS = (

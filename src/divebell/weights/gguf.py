@@ -81,7 +81,7 @@ def read_split(path: Path) -> tuple[list[Path], dict[str, object], dict[str, Ten
             raise BadFile(part, f"tensor {brief(min(twice))}", "is in an earlier part too")
         tensors |= more
     total = metadata.get("split.tensors.count", len(tensors))
-    if len(files) > 1 and total != len(tensors):
+    if len(files) > 1 and not _is(total, len(tensors)):
         raise BadFile(path, "split.tensors.count", f"is {brief(total)}; the parts hold {len(tensors)}")
     return files, metadata, tensors
 
@@ -172,12 +172,18 @@ def _parts(path: Path, metadata: Mapping[str, object]) -> list[Path]:
     name = SPLIT_NAME.fullmatch(path.name)
     if not name or int(name[3]) != count:
         raise BadFile(path, "split.count", f"is {count}, so the name must end in -00001-of-{count:05d}.gguf")
-    if (metadata.get("split.no"), int(name[2])) != (0, 1):
+    if not _is(metadata.get("split.no"), int(name[2]) - 1):
+        raise BadFile(path, "split.no", f"is {brief(metadata.get('split.no'))}; the name says {int(name[2]) - 1}")
+    if int(name[2]) != 1:
         raise BadInput(f"{path} continues another file; give the first, {name[1]}-00001-of-{count:05d}.gguf")
     return [path.with_name(f"{name[1]}-{part:05d}-of-{count:05d}.gguf") for part in range(1, count + 1)]
 
 
 def _check_part(metadata: Mapping[str, object], index: int, count: int, path: Path) -> None:
     for key, expected in (("split.no", index), ("split.count", count)):
-        if metadata.get(key) != expected:
+        if not _is(metadata.get(key), expected):
             raise BadFile(path, key, f"is {brief(metadata.get(key))}; it must be {expected} in this part")
+
+
+def _is(value: object, number: int) -> bool:
+    return type(value) is int and value == number

@@ -13,8 +13,9 @@ import numpy as np
 from divebell.errors import BadFile
 from divebell.weights.mapped import brief
 
-ALLOWANCE = 160 << 20  # bytes of Python objects for one header; a vocabulary of 262,144 tokens with merges takes 75 MB
-OBJECT, ENTRY = 56, 400  # bytes that a small value takes, and that a named one takes
+ALLOWANCE = 120 << 20  # bytes of Python objects for one header; a vocabulary of 262,144 tokens with merges takes 95 MB
+OBJECT = 88  # bytes that a short string takes in a list
+ENTRY = 1500  # for a value that is read by itself: more than it takes, so that a header's worth is read in a second
 DEEPEST = 4  # arrays within arrays
 BOOL, STRING, ARRAY = 7, 8, 9
 NUMBERS = {
@@ -96,7 +97,7 @@ class Cursor:
         if kind in NUMBERS:
             raw = self.take(count * NUMBERS[kind].itemsize)
             return self._flags(raw) if kind == BOOL else raw.view(NUMBERS[kind])
-        self.spend(count * OBJECT)
+        self.spend(count * (OBJECT if kind == STRING else ENTRY))
         return self._strings(count) if kind == STRING else [self._value(ARRAY, depth + 1) for _ in range(count)]
 
     def _strings(self, count: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import reprlib
 import stat
 from pathlib import Path
 
@@ -29,5 +30,5 @@ def _map(path: Path) -> "mmap.mmap | bytes":
 
 def brief(value: object, most: int = 80) -> str:
     """`repr` cut short, for messages about values that a file chose."""
-    text = value if isinstance(value, str) else str(value)
+    text = value if isinstance(value, str) else reprlib.repr(value)
     return repr(text if len(text) <= most else f"{text[:most]}…")

@@ -120,10 +120,15 @@ def _weight_map(path: Path) -> dict[str, str]:
     owner = read_object(path, "index").get("weight_map")
     if not isinstance(owner, dict) or not owner:
         raise BadFile(path, "weight_map", "must be an object of tensor names and file names")
-    for name in set(map(str, owner.values())):
-        if Path(name).name != name or not name.endswith(".safetensors") or "\0" in name:
-            raise BadFile(path, "weight_map", f"{brief(name)} is not the name of a .safetensors file in this folder")
+    stray = next((name for name, file in owner.items() if not _is_file_name(file)), None)
+    if stray is not None:
+        problem = f"{brief(owner[stray])} is not the name of a .safetensors file in this folder"
+        raise BadFile(path, f"weight_map: {brief(stray)}", problem)
     return owner
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name.endswith(".safetensors") and "/" not in name and "\0" not in name
 
 
 def _split(file: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,21 +1,26 @@
 """JSON from a stranger: bounded in size, values and depth, without duplicate keys."""
 
 import json
-from collections import Counter
+import re
 from pathlib import Path
 
 from divebell.errors import BadFile
 
-MOST_BYTES = 32 << 20  # the index of a trillion-parameter model takes 14 MB
-MOST_VALUES = 1_500_000  # a value takes some 60 bytes of memory, however few bytes of text it has
+# Together they keep any file below 200 MB and a second: text takes up to nine times its bytes while it is read (as
+# bytes, as characters of four bytes, and those once more as a value), a name with its value some 350 bytes.
+MOST_BYTES = 16 << 20  # the index of a trillion-parameter model takes 14 MB
+MOST_VALUES = 400_000  # and has 140,000 names
+MOST_DIGITS = 400
+PAIR = rb"\\u[dD][89abAB]..\\u[dD][c-fC-F].."
+WHOLE_TEXT = re.compile(rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F]).|" + PAIR + rb")*+", re.DOTALL)
 
 
 def parse_object(raw: bytes, path: Path, field: str) -> dict:
     """A JSON object from UTF-8. Raises BadFile naming the field and what is wrong."""
     _check_size(raw, path, field)
     try:
-        value = json.loads(str(raw, "utf-8"), object_pairs_hook=_distinct)
-        _check_encodable(raw, value)
+        value = json.loads(str(raw, "utf-8"), object_pairs_hook=_distinct, parse_int=_integer)
+        _check_surrogates(raw)
     except RecursionError:
         raise BadFile(path, field, "is nested too deeply") from None
     except ValueError as problem:
@@ -46,12 +51,19 @@ def _check_size(raw: bytes, path: Path, field: str) -> None:
 def _distinct(pairs: list[tuple[str, object]]) -> dict:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise ValueError(f"key {twice[:80]!r} is there twice")
     return found
 
 
-def _check_encodable(raw: bytes, value: object) -> None:
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits; at most {MOST_DIGITS} are allowed")
+    return int(digits)
+
+
+def _check_surrogates(raw: bytes) -> None:
     """Half of a surrogate pair, which only an escape can smuggle in, is no text: printing it would fail later."""
-    if b"\\ud" in raw.lower():
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    if not WHOLE_TEXT.fullmatch(raw):
+        raise ValueError("an escape is half of a surrogate pair, which is no text")

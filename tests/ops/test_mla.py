@@ -1,0 +1,107 @@
+"""mla against the reference, by both of its ways: few new tokens absorb, many expand."""
+
+import numpy as np
+import pytest
+import stored
+from batches import DTYPES, cached, close, paged
+
+from divebell.ops import native, reference
+from divebell.weights.formats import BY_NAME, F32
+from divebell.weights.tensor import Tensor
+
+CASES = {
+    "prompt": ([0], [300]),
+    "long prompt": ([0], [600]),
+    "few": ([0], [3]),
+    "chunk": ([700], [90]),
+    "decode": ([5], [1]),
+    "deep": ([1500], [1]),
+    "mixed": ([0, 900, 63, 64, 1200], [70, 1, 1, 1, 200]),
+}
+HEADS, NOPE, ROPE, V, RANK = 3, 24, 16, 20, 32
+
+
+def tensor(x: np.ndarray) -> Tensor:
+    return Tensor("w", F32, x.shape, np.ascontiguousarray(x, np.float32).reshape(-1).view(np.uint8))
+
+
+def case(name: str, dtype=DTYPES[0], heads=HEADS, nope=NOPE, rope=ROPE, rank=RANK):
+    rng, batch = np.random.default_rng(3), paged(*CASES[name])
+    q = rng.standard_normal((len(batch.ids), heads, nope + rope), np.float32)
+    latent = rng.standard_normal((len(batch.ids), rank + rope), np.float32)
+    return q, latent, cached(batch, rank + rope, dtype, rng), batch
+
+
+def matrices(split: bool, heads=HEADS, nope=NOPE, v=V, rank=RANK) -> dict[str, Tensor]:
+    rows = np.random.default_rng(4).standard_normal((heads, nope + v, rank), np.float32) * rank**-0.5
+    if not split:
+        return {"kv_b": tensor(rows.reshape(-1, rank))}
+    return {"k_b": tensor(rows[:, :nope].transpose(0, 2, 1)), "v_b": tensor(rows[:, nope:])}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("split", [False, True])
+def test_reference(name, split, dtype):
+    q, latent, pages, batch = case(name, dtype)
+    theirs, up = pages.copy(), matrices(split)
+    expected = reference.mla(q, latent, theirs, reference.up_projections(**up), batch, 0.3)
+    close(native.mla(q, latent, pages, native.up_projections(**up), batch, 0.3), expected)
+    np.testing.assert_array_equal(pages.view(np.uint8), theirs.view(np.uint8))
+
+
+@pytest.mark.parametrize("name", ["prompt", "deep", "mixed"])
+def test_released_widths(name):
+    """DeepSeek's 128 + 64 | 128 over a latent of 512, and more heads than a tile of rows."""
+    q, latent, pages, batch = case(name, DTYPES[1], 70, 128, 64, 512)
+    up = matrices(False, 70, 128, 128, 512)
+    expected = reference.mla(q, latent, pages.copy(), reference.up_projections(**up), batch, 192**-0.5)
+    close(native.mla(q, latent, pages, native.up_projections(**up), batch, 192**-0.5), expected)
+
+
+@pytest.mark.parametrize("format", ["F16", "BF16", "F8_E4M3", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "MXFP4"])
+@pytest.mark.parametrize("name", ["long prompt", "decode"])
+@pytest.mark.parametrize("split", [False, True])
+def test_formats(format, name, split):
+    """Block formats see int8 activations, so they agree with the exact result as well as int8 can."""
+    heads, nope, v, rank = 2, 256, 256, 512
+    q, latent, pages, batch = case(name, DTYPES[0], heads, nope, 32, rank)
+    if split:
+        up = {"k_b": stack(format, heads, rank, nope), "v_b": stack(format, heads, v, rank)}
+    else:
+        up = {"kv_b": stored.random_tensor(BY_NAME[format], heads * (nope + v), rank)}
+    scale = 1 / np.sqrt(nope * rank) / next(iter(up.values())).f32().std()
+    expected = reference.mla(q, latent, pages.copy(), reference.up_projections(**up), batch, scale)
+    actual = native.mla(q, latent, pages, native.up_projections(**up), batch, scale)
+    close(actual, expected, 2e-2 if BY_NAME[format].block > 1 else 1e-4)
+
+
+def stack(format: str, heads: int, rows: int, cols: int) -> Tensor:
+    whole = stored.random_tensor(BY_NAME[format], heads * rows, cols)
+    return Tensor("w", whole.format, (heads, rows, cols), whole.data, whole.scales)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_bits_with_any_number_of_threads(name):
+    before, results = native.threads(), []
+    q, latent, pages, batch = case(name, DTYPES[1])
+    up = native.up_projections(**matrices(False))
+    for threads in (1, 2, 3):
+        native.set_threads(threads)
+        results.append(native.mla(q, latent, pages.copy(), up, batch, 0.3))
+    native.set_threads(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_what_contradicts_itself_is_refused():
+    q, latent, pages, batch = case("decode")
+    up = native.up_projections(**matrices(False))
+    with pytest.raises(ValueError, match="pages are 48 wide, not 40"):
+        native.mla(q, latent[:, :40].copy(), pages, up, batch, 0.3)
+    with pytest.raises(ValueError, match="do not fit"):
+        native.mla(q[:, :2].copy(), latent, pages, native.up_projections(**matrices(True)), batch, 0.3)
+    with pytest.raises(ValueError, match="give kv_b, or k_b and v_b"):
+        native.up_projections()
+    with pytest.raises(ValueError, match="must be"):
+        native.up_projections(k_b=matrices(True)["v_b"], v_b=matrices(True)["k_b"])
