@@ -22,8 +22,12 @@ def main() -> None:
     began = time.perf_counter()
     server = _server(options.model, options.threads, max(counts["depth"]) + max(*counts["prompt"], options.decode) + 64)
     loading = time.perf_counter() - began
-    _complete(server, options.vocabulary, 32, 2)
-    rows = [_row("prompt", n, 0, _prompt(server, options.vocabulary, n)) for n in counts["prompt"]]
+    _complete(server, _random(options.vocabulary, 32), 2)
+    rows = [
+        _row("prompt", n, d, _prompt(server, options.vocabulary, n, d))
+        for n in counts["prompt"]
+        for d in counts["depth"]
+    ]
     rows += [_row("decode", options.decode, d, _decode(server, options, d)) for d in counts["depth"]]
     json.dump(
         {"load_seconds": loading, "rows": rows, "memory": {"peak": _peak()}, "built_for": _built_for()}, sys.stdout
@@ -52,12 +56,12 @@ def _server(model: Path, threads: int, context: int):
     return xllamacpp.Server(params)
 
 
-def _complete(server, vocabulary: int, tokens: int, predict: int) -> dict:
+def _complete(server, prompt: list[int], predict: int, keep: bool = False) -> dict:
     request = {
-        "prompt": [random.randrange(vocabulary) for _ in range(tokens)],
+        "prompt": prompt,
         "n_predict": predict,
         "ignore_eos": True,
-        "cache_prompt": False,
+        "cache_prompt": keep,
         "temperature": 0,
         "samplers": ["top_k"],
         "top_k": 1,
@@ -65,12 +69,26 @@ def _complete(server, vocabulary: int, tokens: int, predict: int) -> dict:
     return server.handle_completions(request)["timings"]
 
 
-def _prompt(server, vocabulary: int, tokens: int) -> float:
-    return median(_complete(server, vocabulary, tokens, 1)["prompt_per_second"] for _ in range(2))
+def _random(vocabulary: int, tokens: int) -> list[int]:
+    return [random.randrange(vocabulary) for _ in range(tokens)]
+
+
+def _prompt(server, vocabulary: int, tokens: int, depth: int) -> float:
+    """On top of a context that the server keeps from the request before."""
+    context, speeds = _random(vocabulary, depth), []
+    for _ in range(2):
+        if depth:
+            _complete(server, context, 1, keep=True)
+        timings = _complete(server, context + _random(vocabulary, tokens), 1, keep=True)
+        if abs(timings["prompt_n"] - tokens) > 1:
+            raise SystemExit(f"llama.cpp computed {timings['prompt_n']} tokens of a prompt of {tokens}")
+        speeds.append(timings["prompt_per_second"])
+    return median(speeds)
 
 
 def _decode(server, options: argparse.Namespace, depth: int) -> float:
-    return _complete(server, options.vocabulary, max(depth, 1), options.decode + 1)["predicted_per_second"]
+    context = _random(options.vocabulary, max(depth, 1))
+    return _complete(server, context, options.decode + 1)["predicted_per_second"]
 
 
 def _row(kind: str, tokens: int, depth: int, tokens_per_s: float) -> dict:

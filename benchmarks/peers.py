@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
 
 def _compare(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     path = _file(subject, options.models)
-    ours = [sys.executable, "-m", "divebell.cli", "bench", str(path), "--json"]
+    ours = [sys.executable, "-m", "divebell", "bench", str(path), "--json"]
     theirs = [options.llama_python, str(HERE / "llama_cpp.py"), str(path), "--vocabulary", str(subject.vocabulary)]
     shared = ["--threads", str(options.threads), "--decode", str(options.decode)]
     shared += ["--prompt", subject.prompt, "--depth", options.depth or subject.depth]
@@ -92,7 +92,7 @@ def _file(subject: Subject, folder: Path) -> Path:
     path = folder / f"{config.removeprefix('deepseek-')}-{format}.gguf"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        synth = [sys.executable, "-m", "divebell.cli", "synth", str(HERE / f"configs/{config}.json")]
+        synth = [sys.executable, "-m", "divebell", "synth", str(HERE / f"configs/{config}.json")]
         subprocess.run([*synth, "--format", format, "--out", str(path)], check=True)
     return path
 
@@ -110,14 +110,20 @@ def _brief(run: dict[str, Any]) -> str:
 
 def _rows(runs: dict[str, list]) -> list[dict[str, Any]]:
     rows = []
-    for index, row in enumerate(runs["divebell"][0]["rows"]):
-        speeds = {name: median(run["rows"][index]["tokens_per_s"] for run in all_) for name, all_ in runs.items()}
-        share = median(run["rows"][index]["share_of_floor"] for run in runs["divebell"])
+    for row in runs["divebell"][0]["rows"]:
+        speeds = {name: median(_same(run, row)["tokens_per_s"] for run in all_) for name, all_ in runs.items()}
+        share = median(_same(run, row)["share_of_floor"] for run in runs["divebell"])
         rows.append(
             {key: row[key] for key in ("kind", "tokens", "depth", "batch")}
             | {"tokens_per_s": speeds, "ratio": speeds["divebell"] / speeds["llama.cpp"], "share_of_floor": share}
         )
     return rows
+
+
+def _same(run: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """The row of another run that timed the same."""
+    kinds = ("kind", "tokens", "depth", "batch")
+    return next(other for other in run["rows"] if all(other[key] == row[key] for key in kinds))
 
 
 def _machine(threads: int) -> dict[str, Any]:
@@ -163,7 +169,8 @@ def _markdown(results: dict[str, Any]) -> str:
 
 def _line(subject: dict[str, Any], row: dict[str, Any]) -> str:
     speeds = row["tokens_per_s"]
-    what = f"prompt {row['tokens']}" if row["kind"] == "prompt" else f"decode at {row['depth']:,}"
+    what = f"prompt {row['tokens']}" if row["kind"] == "prompt" else "decode"
+    what += f" at {row['depth']:,}" if row["depth"] else ""
     load = median(run["load_average_before"] for runs in subject["runs"].values() for run in runs)
     cells = (
         f"{speeds['divebell']:.1f}",
@@ -190,10 +197,7 @@ def _plot(results: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     bars = [(s["name"], row) for s in results["subjects"] for row in s["rows"]]
-    labels = [
-        f"{name}\n{row['kind']} {row['tokens'] if row['kind'] == 'prompt' else 'at ' + str(row['depth'])}"
-        for name, row in bars
-    ]
+    labels = [f"{name}\n{row['kind']} of {row['tokens']} at {row['depth']:,}" for name, row in bars]
     figure, axes = pyplot.subplots(figsize=(9, 1 + 0.5 * len(bars)), layout="constrained")
     axes.barh(range(len(bars)), [row["ratio"] for _, row in bars], color="#2a6f97")
     axes.axvline(1, color="#888888", linewidth=1)

@@ -26,7 +26,9 @@ class Unsupported(DivebellError):
     ):
         place = f"{path}: " if path else ""
         allowed = f"; known: {', '.join(sorted(known))}" if known else ""
-        super().__init__(f"{place}{what} {value!r} is not supported{allowed}")
+        shown = repr(value)
+        shown = shown if len(shown) <= 120 else f"{shown[:120]}…"  # files choose values
+        super().__init__(f"{place}{what} {shown} is not supported{allowed}")
         self.what, self.value, self.known = what, value, tuple(known)
 
 

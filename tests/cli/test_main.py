@@ -12,7 +12,7 @@ from divebell.cli import main
 from divebell.cli.output import counted, print_fields, print_json, print_table
 from divebell.errors import BadInput
 
-PROGRAM = [sys.executable, "-c", "import sys; from divebell.cli import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-m", "divebell"]
 
 
 def test_help_lists_every_command(capsys):

@@ -25,7 +25,10 @@ def test_a_conversation_goes_on_as_if_all_had_been_computed_anew(exact):
     for question in ("What is a lighthouse?", "Who lives in one?"):
         list(conversation.say(question, max_tokens=40, temperature=0.0))
     assert conversation.completion.receipt.cached_tokens > 30
-    assert conversation.completion.token_ids == exact.chat(conversation.messages[:-1], max_tokens=40, temperature=0.0).token_ids
+    assert (
+        conversation.completion.token_ids
+        == exact.chat(conversation.messages[:-1], max_tokens=40, temperature=0.0).token_ids
+    )
     conversation.close()
 
 

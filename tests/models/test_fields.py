@@ -1,7 +1,12 @@
 """Configurations that are wrong are refused with the field's name, what it is, and what it may be."""
 
+import random
+
 import numpy as np
 import pytest
+from checkpoints import LLAMA3, yarn
+from hostile import replace
+from hostile_json import damaged_json
 from hypothesis import given
 from hypothesis import strategies as st
 from test_description import V2_LITE, V3
@@ -106,3 +111,22 @@ def test_any_values_are_read_or_refused(base, data):
     except DivebellError:
         return
     assert config.vocab_size > 0
+
+
+@pytest.mark.parametrize("cases", [range(500), pytest.param(range(500, 10_000), marks=pytest.mark.slow)], ids=len)
+def test_mutated_configurations_are_described_or_refused(tmp_path, cases):
+    path = tmp_path / "config.json"
+    for case in cases:
+        rng = random.Random(case)
+        base = rng.choice([LLAMA, QWEN2, V3, V2_LITE | {"norm_topk_prob": False}])
+        replace(path, damaged_json(rng, base | {"rope_scaling": rng.choice([None, yarn(), LLAMA3])}))
+        try:
+            described = models.describe_config(path)
+        except DivebellError as error:
+            message = str(error)
+        else:
+            assert described.parameters > 0
+            continue
+        assert message.startswith(f"{path}: "), case
+        assert message.isprintable(), case
+        assert len(message) < 1000, case

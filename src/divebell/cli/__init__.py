@@ -41,10 +41,11 @@ def _run(arguments: list[str]) -> int:
         return _fail(f"there is no command {arguments[0]!r}; known: {', '.join(_COMMANDS)}", 2)
     _log_to_stderr()
     try:
-        _app()(arguments or ["--help"], exit_on_error=False, result_action="return_value")
+        command = arguments[0] if arguments else ""
+        _app(command)(arguments or ["--help"], exit_on_error=False, print_error=False, result_action="return_value")
         return 0
-    except CycloptsError:
-        return 2
+    except CycloptsError as error:
+        return _fail(_wrong(error, command), 2)
     except DivebellError as error:
         return _fail(str(error), 1)
     except ImportError as error:
@@ -57,22 +58,39 @@ def _run(arguments: list[str]) -> int:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
 
 
-def _app():
+def _app(command: str):
+    """The program. A command that was asked for tells more of itself than the line that it has in the list."""
     from cyclopts import App, Parameter
-    from rich.console import Console
 
     app = App(
         name="divebell",
         help="Run DeepSeek-class models on the CPU machine you have.",
-        help_format="plaintext",
+        help_format="markdown",
         version=_version,
-        default_parameter=Parameter(negative_bool=()),
-        error_console=Console(stderr=True),
+        default_parameter=Parameter(negative_bool=(), show_default=_default),
         suppress_keyboard_interrupt=False,
     )
     for name, summary in _COMMANDS.items():
-        app.command(f"divebell.cli.{name}:{name}", name=name, help=summary)
+        app.command(f"divebell.cli.{name}:{name}", name=name, help=None if name == command else summary)
     return app
+
+
+def _default(value: object) -> str | None:
+    """How help shows a default; one that is nothing, such as a flag that is off, is not shown."""
+    return None if value is None or value is False or value == () else str(value)
+
+
+def _wrong(error: Exception, command: str) -> str:
+    """What is wrong with a command line, and where to see what is right."""
+    from cyclopts import UnusedCliTokensError
+
+    if isinstance(error, UnusedCliTokensError):
+        unused = ", ".join(map(repr, error.unused_tokens))
+        problem = f"{unused} is too much; a text with spaces in it needs quotes around it."
+    else:
+        problem = str(error)
+    asked = f" {command}" if command in _COMMANDS else ""
+    return f"{problem} See: divebell{asked} --help"
 
 
 def _version() -> str:

@@ -11,6 +11,7 @@ _RATES = ("int8", "bf16", "f32")
 
 def bench(
     model: str,
+    /,
     *,
     prompt: str = "512",
     decode: int = 32,
@@ -28,19 +29,19 @@ def bench(
     Parameters
     ----------
     model
-        A catalogue name, a folder of safetensors, a .gguf or a hub id.
+        a catalogue name, a folder, a .gguf file, or a hub id
     prompt
-        Tokens of each prompt to time, with commas between; 0 for none.
+        tokens of each prompt to time, with commas between; 0 for none
     decode
-        Tokens to decode at each depth; 0 for none.
+        tokens to decode at each depth; 0 for none
     depth
-        Tokens already in the context, with commas between.
+        tokens already in the context, with commas between
     batch
-        Sequences that decode together, with commas between.
+        sequences that decode together, with commas between
     threads
-        By default one for each core.
+        by default one for each core
     json
-        Print the figures as JSON.
+        print a JSON object
     """
     from divebell.cli.output import print_json
 

@@ -4,7 +4,7 @@ import sys
 from contextlib import suppress
 
 from divebell.cli.options import Choice, Loading
-from divebell.engine.completion import Receipt
+from divebell.engine.completion import Completion
 from divebell.engine.conversation import Conversation
 from divebell.errors import DivebellError
 from divebell.weights.catalogue import DEFAULT
@@ -57,14 +57,15 @@ def _talk(conversation: Conversation, options: dict[str, object]) -> None:
 
 
 def _ask() -> str | None:
-    """One line from the person; None when they leave."""
+    """One line from the person; None when they leave. Lines from a file or a pipe come without a prompt."""
     with suppress(ImportError):
         import readline  # noqa: F401 - gives input() line editing and history
+    prompt, end = ("> ", "\n") if sys.stdin.isatty() else ("", "")
     while True:
         try:
-            return input("> ")
+            return input(prompt)
         except EOFError:
-            print()
+            print(end=end)
             return None
         except KeyboardInterrupt:
             print()
@@ -79,7 +80,7 @@ def _answer(conversation: Conversation, text: str, options: dict[str, object]) -
         turn.close()
         if conversation.completion:
             print(flush=True)
-    _note(summary(conversation.completion.receipt))
+    _note(summary(conversation.completion))
 
 
 def _show(text: str, reasoning: bool) -> None:
@@ -98,10 +99,12 @@ def _dim(text: str) -> str:
     return f"{DIM}{text}{PLAIN}" if sys.stderr.isatty() else text
 
 
-def summary(receipt: Receipt) -> str:
-    """One line: tokens, speed, time."""
+def summary(completion: Completion) -> str:
+    """One line: tokens, speed, time, and whether the answer was cut."""
+    receipt = completion.receipt
     new = receipt.prompt_tokens - receipt.cached_tokens
     cached = f" + {receipt.cached_tokens} kept" if receipt.cached_tokens else ""
     prompt = f"prompt {new}{cached} tokens at {receipt.prompt_tokens_per_second:.0f}/s"
     answer = f"answer {receipt.completion_tokens} tokens at {receipt.tokens_per_second:.1f}/s"
-    return f"{prompt}, {answer}, {receipt.seconds:.2f} s"
+    cut = ", cut at the limit" if completion.finish_reason == "length" else ""
+    return f"{prompt}, {answer}, {receipt.seconds:.2f} s{cut}"

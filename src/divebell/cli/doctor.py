@@ -1,6 +1,7 @@
 """divebell doctor."""
 
 import shutil
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 
@@ -114,8 +115,8 @@ def _show(figures: dict) -> None:
         ]
     )
     print_table(("instruction set", ""), figures["instruction_sets"].items())
-    print_table(("model", "format", "size", "fits", "ceiling, tok/s"), map(_cells, figures["models"]))
-    print(figures["estimate"])
+    print_table(("model", "format", "size", "fits", "ceiling,\ntok/s"), map(_cells, figures["models"]))
+    print(textwrap.fill(figures["estimate"], 80))
 
 
 def _cells(row: dict) -> tuple[object, ...]:

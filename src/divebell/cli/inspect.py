@@ -147,34 +147,36 @@ def _file(path: Path, size: int, hash: bool) -> dict:
 
 def _show(figures: dict) -> None:
     total, active = figures["parameters"], figures["active_parameters"]
-    print_fields(
-        [
-            ("architecture", figures["architecture"]),
-            ("parameters", f"{total:,} ({counted(total)})"),
-            ("active", f"{active:,} ({counted(active)}) for each token"),
-            ("layers", figures["layers"]),
-            ("vocabulary", figures["vocabulary"]),
-            ("context", figures["context"]),
-            ("cache", f"{format_bytes(figures['cache_bytes_per_token'])} for each token"),
-        ]
-    )
-    if "files" in figures:
-        _show_files(figures)
+    fields = [
+        ("architecture", figures["architecture"]),
+        ("parameters", f"{total:,} ({counted(total)})"),
+        ("active", f"{active:,} ({counted(active)}) for each token"),
+        ("layers", figures["layers"]),
+        ("vocabulary", figures["vocabulary"]),
+        ("context", figures["context"]),
+        ("cache", f"{format_bytes(figures['cache_bytes_per_token'])} for each token"),
+    ]
+    if "files" not in figures:
+        print_fields(fields)
+        return
+    print_fields(fields + _text_fields(figures))
+    _show_files(figures)
+
+
+def _text_fields(figures: dict) -> list[tuple[str, object]]:
+    return [
+        ("tokenizer", figures["tokenizer"] or "none in the files"),
+        ("chat format", "template in the files" if figures["chat_template"] else "no template in the files"),
+        ("licence", figures["licence"] or "not stated in the files"),
+        ("source", figures["source"] or "not stated in the files"),
+        ("path", figures["path"]),
+    ]
 
 
 def _show_files(figures: dict) -> None:
-    print_fields(
-        [
-            ("tokenizer", figures["tokenizer"] or "none in the files"),
-            ("chat format", "template in the files" if figures["chat_template"] else "no template in the files"),
-            ("licence", figures["licence"] or "not stated in the files"),
-            ("source", figures["source"] or "not stated in the files"),
-            ("path", figures["path"]),
-        ]
-    )
     for title in ("kind", "format"):
         parts = figures[f"bytes_by_{title}"]
         rows = [(name, format_bytes(count), f"{count / sum(parts.values()):.1%}") for name, count in parts.items()]
         print_table((title, "size", "share"), rows)
     rows = [(file["name"], format_bytes(file["bytes"]), file["sha256"] or "(--hash)") for file in figures["files"]]
-    print_table(("file", "size", "SHA-256"), rows)
+    print_table(("file", "size", "SHA-256"), rows, fold=False)

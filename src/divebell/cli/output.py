@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+WIDEST = 1000
+
 
 def print_json(figures: object) -> None:
     """One JSON value, indented, on stdout. Takes numpy's numbers and arrays, paths and sets as well."""
@@ -24,8 +26,11 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str = "") -> None:
-    """A table on stdout; cells that are numbers line up on the right."""
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str = "", fold: bool = True) -> None:
+    """A table on stdout; cells that are numbers line up on the right.
+
+    fold: breaks cells to the width of a terminal. What goes to a file or a pipe is never broken.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -39,7 +44,8 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title:
         table.add_row(*map(_cell, row))
     if title:
         print(title)
-    Console(highlight=False, markup=False).print(table)
+    width = None if fold and sys.stdout.isatty() else WIDEST
+    Console(highlight=False, markup=False, width=width).print(table)
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
@@ -60,7 +66,7 @@ def _cell(value: object) -> str:
 
 def _significant(value: float) -> str:
     """Three figures, more where the whole part has more; never an exponent."""
-    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 1
+    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
     return f"{value:,.{max(0, 3 - whole)}f}"
 
 

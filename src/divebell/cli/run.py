@@ -69,10 +69,12 @@ def decoded(data: bytes, name: str) -> str:
 
 def _stream(llm, text: str, options: dict[str, object]) -> None:
     with llm.stream(text, **options) as stream:
-        for piece in stream:
-            print(piece, end="", flush=True)
-    print()
-    print(f"[{summary(stream.completion.receipt)}]", file=sys.stderr)
+        try:
+            for piece in stream:
+                print(piece, end="", flush=True)
+        finally:
+            print(flush=True)
+    print(f"[{summary(stream.completion)}]", file=sys.stderr)
 
 
 def fields(completion: Completion) -> dict[str, object]:

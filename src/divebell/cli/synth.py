@@ -12,6 +12,7 @@ from divebell.errors import BadFile, BadInput
 
 def synth(
     config: Path,
+    /,
     *,
     out: Path,
     format: str = "q4_0",
@@ -25,20 +26,20 @@ def synth(
     Parameters
     ----------
     config
-        A config.json of a supported architecture.
+        a config.json of a supported architecture
     out
-        A name that ends in .gguf, or a folder for safetensors.
+        a name that ends in .gguf, or a folder for safetensors
     format
-        For a .gguf: f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4,
-        mixed as llama.cpp's quantizer mixes them. For a folder: f32, f16, bf16, fp8.
+        for a .gguf: f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs or
+        mxfp4, mixed as llama.cpp's quantizer mixes them; for a folder: f32, f16, bf16 or fp8
     layers
-        Only so many layers.
+        only so many layers
     set
-        KEY=VALUE: another value for a field of the config, for a smaller shape; may be given several times.
+        KEY=VALUE: another value for a field of the config, for a smaller shape; may be given several times
     seed
-        The same seed gives the same file.
+        the same seed gives the same file
     json
-        Print what was written as JSON.
+        print a JSON object
     """
     from divebell.cli.output import print_fields, print_json
     from divebell.models.synth import plan

@@ -28,8 +28,8 @@ class Limits:
 class LLM:
     """Made by `divebell.load`. May be used from several threads; their requests then share the model's steps.
 
-    Options of `generate`, `stream`, `chat` and `batch` are those of `divebell.engine.sampling.Sampling`. Decoding is greedy
-    unless they say otherwise; a chat without a temperature takes the sampling that is recommended for the model
+    Options of `generate`, `stream`, `chat` and `batch` are those of `divebell.engine.sampling.Sampling`. Decoding is
+    greedy unless they say otherwise; a chat without a temperature takes the sampling that is recommended for the model
     (generation_config.json, or the catalogue).
     """
 

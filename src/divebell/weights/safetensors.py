@@ -4,6 +4,7 @@ Format: github.com/huggingface/safetensors, README: 8 bytes of header length, a 
 holes. FP8 as DeepSeek-V3 releases it: README_WEIGHTS of deepseek-ai/DeepSeek-V3.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, prod
@@ -101,7 +102,7 @@ def read_file(path: Path) -> dict[str, Entry]:
 def read_index(path: Path) -> tuple[list[Path], dict[str, Entry]]:
     """The files that an index names, and all their entries. Raises BadFile when index and files disagree."""
     owner = _weight_map(path)
-    files = [path.parent / name for name in sorted(set(owner.values()))]
+    files = [_existing(path, name) for name in sorted(set(owner.values()))]
     entries: dict[str, Entry] = {}
     for file in files:
         found = read_file(file)
@@ -125,6 +126,12 @@ def _weight_map(path: Path) -> dict[str, str]:
         problem = f"{brief(owner[stray])} is not the name of a .safetensors file in this folder"
         raise BadFile(path, f"weight_map: {brief(stray)}", problem)
     return owner
+
+
+def _existing(index: Path, name: str) -> Path:
+    if not os.path.exists(index.parent / name):  # unlike Path.exists, this does not fail for names that can't be
+        raise BadFile(index, "weight_map", f"there is no file {brief(name)} in this folder (not all downloaded?)")
+    return index.parent / name
 
 
 def _is_file_name(name: object) -> bool:
