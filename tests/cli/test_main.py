@@ -30,6 +30,15 @@ def test_every_command_explains_itself(name, capsys):
     assert f"Usage: divebell {name}" in capsys.readouterr().out
 
 
+def test_a_command_that_is_asked_for_tells_more_than_its_line_in_the_list(capsys):
+    assert main(["chat", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Ctrl-D leaves" in shown
+    assert "[default:" in shown
+    assert "smollm2-135m]" in shown
+    assert not any(nothing in shown for nothing in ("None", "False", "()"))
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == version("divebell")
@@ -41,6 +50,20 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
     written = capsys.readouterr()
     assert written.err
     assert not written.out
+
+
+def test_what_is_wrong_with_a_command_line_is_one_line_and_says_where_to_look(capsys):
+    for arguments, words in (
+        (["run", "model", "Once", "upon"], "no place for 'upon'; a text with spaces needs quotes around it."),
+        (["run", "model", "--max-token", "3"], "Unknown option: --max-token. Did you mean --max-tokens?"),
+        (["run"], "MODEL"),
+    ):
+        assert main(arguments) == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith("divebell: ")
+        assert words in shown
+        assert shown.endswith(" See: divebell run --help\n")
+        assert shown.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -116,6 +139,11 @@ def test_output_for_programs_and_people(capsys):
     assert capsys.readouterr().out == "size   12,345\nratio  0.123\nyes    yes\n"
     print_table(("name", "count"), [("[red]", 1), ("b", 1000)])
     assert [line.split() for line in capsys.readouterr().out.splitlines()[3:5]] == [["[red]", "1"], ["b", "1,000"]]
+
+
+def test_what_goes_to_a_pipe_is_not_broken_to_a_width(capsys):
+    print_table(("file", "SHA-256"), [("a" * 60, "b" * 64)])
+    assert "a" * 60 + "   " + "b" * 64 in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,25 @@ def test_the_text_may_come_from_a_file_or_stdin(source, tmp_path, monkeypatch, c
     assert capsys.readouterr().out == after("Once", 6) + "\n"
 
 
+def test_an_interrupted_text_ends_its_line(monkeypatch, capsys):
+    class Stream:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __iter__(self):
+            yield "Once"
+            raise KeyboardInterrupt
+
+    llm = fake_llm()
+    llm.stream = lambda text, **options: Stream()
+    monkeypatch.setattr(divebell, "load", lambda name, **arguments: llm)
+    assert main(["run", "model", "x"]) == 130
+    assert capsys.readouterr() == ("Once\n", "divebell: interrupted\n")
+
+
 def test_json_has_every_figure(capsys):
     assert main(["run", "model", "Once", "--max-tokens", "6", "--logprobs", "2", "--json", "--seed", "4"]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from batches import DTYPES, PAGE, cached, close, paged
+from batches import DTYPES, PAGE, cached, close_over, paged
 
 from divebell.ops import native, reference
 from divebell.ops.batch import Batch
@@ -38,7 +38,7 @@ def test_reference(name, window, dtype):
     q, k, v, pages, batch = case(name, dtype)
     mine, theirs = copies(pages), copies(pages)
     expected = reference.attention(q, k, v, theirs, batch, 0.2, window)
-    close(native.attention(q, k, v, mine, batch, 0.2, window), expected)
+    close_over(dtype, native.attention(q, k, v, mine, batch, 0.2, window), expected)
     for a, b in zip(mine, theirs, strict=True):
         np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))  # this step's rows, rounded alike
 
@@ -48,7 +48,7 @@ def test_reference(name, window, dtype):
 def test_shapes(heads, groups, dim):
     q, k, v, pages, batch = case("mixed", DTYPES[1], heads, groups, dim, dim)
     expected = reference.attention(q, k, v, copies(pages), batch, dim**-0.5, None)
-    close(native.attention(q, k, v, pages, batch, dim**-0.5, None), expected)
+    close_over(DTYPES[1], native.attention(q, k, v, pages, batch, dim**-0.5, None), expected)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import stored
-from batches import DTYPES, cached, close, paged
+from batches import DTYPES, cached, close, close_over, paged
 
 from divebell.ops import native, reference
 from divebell.weights.formats import BY_NAME, F32
@@ -46,7 +46,7 @@ def test_reference(name, split, dtype):
     q, latent, pages, batch = case(name, dtype)
     theirs, up = pages.copy(), matrices(split)
     expected = reference.mla(q, latent, theirs, reference.up_projections(**up), batch, 0.3)
-    close(native.mla(q, latent, pages, native.up_projections(**up), batch, 0.3), expected)
+    close_over(dtype, native.mla(q, latent, pages, native.up_projections(**up), batch, 0.3), expected)
     np.testing.assert_array_equal(pages.view(np.uint8), theirs.view(np.uint8))
 
 
@@ -56,7 +56,7 @@ def test_released_widths(name):
     q, latent, pages, batch = case(name, DTYPES[1], 70, 128, 64, 512)
     up = matrices(False, 70, 128, 128, 512)
     expected = reference.mla(q, latent, pages.copy(), reference.up_projections(**up), batch, 192**-0.5)
-    close(native.mla(q, latent, pages, native.up_projections(**up), batch, 192**-0.5), expected)
+    close_over(DTYPES[1], native.mla(q, latent, pages, native.up_projections(**up), batch, 192**-0.5), expected)
 
 
 @pytest.mark.parametrize("format", ["F16", "BF16", "F8_E4M3", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "MXFP4"])

@@ -30,7 +30,9 @@ struct AttentionTable {
     void (*values)(const float* p, int m, const RowSet& values, int64_t dim, const Softmax* states, float* sums, int64_t stride);
     // n numbers as bfloat16, rounded to nearest even.
     void (*narrow)(const float* x, int64_t n, uint16_t* y);
+    // Whether bfloat16 rows go faster than float32 ones, at the price of rounding queries and weights to bfloat16 too.
+    bool bfloat_dot;
 };
 
-extern const AttentionTable attention_scalar, attention_neon, attention_avx2, attention_avx512;
+extern const AttentionTable attention_scalar, attention_neon, attention_avx2, attention_avx512, attention_avx512bf16;
 const AttentionTable& attention_table();

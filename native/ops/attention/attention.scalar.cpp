@@ -1,4 +1,4 @@
 #include "kernels.h"
 
 extern const AttentionTable attention_scalar;
-const AttentionTable attention_scalar = {scores, soften, values, narrow};
+const AttentionTable attention_scalar = {scores, soften, values, narrow, false};

@@ -29,19 +29,28 @@ void float_linear(const Weight& w, int64_t first, int64_t n, const Input& in, fl
 }
 
 template <class B>
-void decode_blocks(const uint8_t* p, int64_t cols, float* out) {
-    alignas(64) uint8_t u[chunk_cols], copy[B::chunk_bytes];
-    alignas(64) float a[16], b[16], value[chunk_cols];
-    for (int64_t c = 0; c < cols; c += chunk_cols, p += B::chunk_bytes) {
-        const uint8_t* whole = whole_chunk<B>(p, cols - c, copy);
-        B::scales(whole, a, b);
-        B::quants(whole, u);
-        for (int i = 0; i < chunk_cols; ++i) {
-            value[i] = a[i / B::group] * static_cast<float>(u[i] - B::zero);
-            if constexpr (B::offset) value[i] += b[i / B::group];
+inline void decode_chunk(const uint8_t* p, float* __restrict out) {
+    alignas(64) uint8_t u[chunk_cols];
+    alignas(64) float a[16], b[16];
+    B::scales(p, a, b);
+    B::quants(p, u);
+    for (int g = 0; g < chunk_cols / B::group; ++g)
+        for (int i = g * B::group; i < (g + 1) * B::group; ++i) {
+            float value = a[g] * static_cast<float>(u[i] - B::zero);
+            if constexpr (B::offset) value += b[g];
+            out[i] = value;
         }
-        std::memcpy(out + c, value, sizeof(float) * (cols - c < chunk_cols ? cols - c : chunk_cols));
-    }
+}
+
+template <class B>
+void decode_blocks(const uint8_t* p, int64_t cols, float* out) {
+    int64_t c = 0;
+    for (; c + chunk_cols <= cols; c += chunk_cols, p += B::chunk_bytes) decode_chunk<B>(p, out + c);
+    if (c == cols) return;
+    alignas(64) uint8_t copy[B::chunk_bytes];
+    alignas(64) float last[chunk_cols];
+    decode_chunk<B>(whole_chunk<B>(p, cols - c, copy), last);
+    std::memcpy(out + c, last, sizeof(float) * (cols - c));
 }
 
 template <class S, class F>

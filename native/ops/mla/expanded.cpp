@@ -14,11 +14,13 @@ constexpr int64_t stretch = 256;  // keys at a time: a matrix is unpacked once f
 // One head's keys and values of a stretch, float32.
 class Stretch {
 public:
-    Stretch(const Mla& a, int64_t head) : mla_(a), keys_up_(a.keys_up(head)), values_up_(a.values_up(head)) {
+    Stretch(const Mla& a, int64_t head) : mla_(a), keys_up_(a.keys_up(head)), values_up_(a.values_up(head)), narrowed_(a.pages.bfloat && attention_table().bfloat_dot) {
         if (a.up->split()) transpose_keys_up();
         latents_ = latent_space_.get<float>(stretch * a.rank);
         keys_ = key_space_.get<float>(stretch * a.dim());
         values_ = value_space_.get<float>(stretch * a.v);
+        if (narrowed_) narrow_keys_ = narrow_key_space_.get<uint16_t>(stretch * a.dim());
+        if (narrowed_) narrow_values_ = narrow_value_space_.get<uint16_t>(stretch * a.v);
     }
 
     void make(int64_t sequence, int64_t first, int64_t count) {
@@ -27,10 +29,12 @@ public:
         if (is_block_format(keys_up_.format) || is_block_format(values_up_.format)) in.chunks = rounded(in);
         multiply(keys_up_, in, keys_, mla_.dim());
         multiply(values_up_, in, values_, mla_.v);
+        if (narrowed_) attention_table().narrow(keys_, count * mla_.dim(), narrow_keys_);
+        if (narrowed_) attention_table().narrow(values_, count * mla_.v, narrow_values_);
     }
 
-    RowSet keys(int64_t from, int count) const { return rows(keys_ + from * mla_.dim(), mla_.dim(), count); }
-    RowSet values(int64_t from, int count) const { return rows(values_ + from * mla_.v, mla_.v, count); }
+    RowSet keys(int64_t from, int count) const { return rows(keys_, narrow_keys_, from, mla_.dim(), count); }
+    RowSet values(int64_t from, int count) const { return rows(values_, narrow_values_, from, mla_.v, count); }
 
 private:
     // A latent to its place, the rotated key behind where its head's key will be.
@@ -63,10 +67,12 @@ private:
             linear_table().panel(w, first, std::min<int64_t>(panel_rows, w.rows - first), in, out + first, stride);
     }
 
-    static RowSet rows(const float* first, int64_t width, int count) {
+    RowSet rows(const float* wide, const uint16_t* narrow, int64_t from, int64_t width, int count) const {
         RowSet set;
-        set.count = count, set.bfloat = false;
-        for (int i = 0; i < count; ++i) set.rows[i] = reinterpret_cast<const uint8_t*>(first + i * width);
+        set.count = count, set.bfloat = narrowed_;
+        for (int64_t i = 0; i < count; ++i)
+            set.rows[i] = narrowed_ ? reinterpret_cast<const uint8_t*>(narrow + (from + i) * width)
+                                    : reinterpret_cast<const uint8_t*>(wide + (from + i) * width);
         return set;
     }
 
@@ -81,13 +87,16 @@ private:
         keys_up_ = {Format::F32, reinterpret_cast<const uint8_t*>(turned), mla_.nope, mla_.rank, mla_.rank * 4};
     }
 
-    static thread_local Workspace latent_space_, key_space_, value_space_, chunk_space_, turned_space_;
+    static thread_local Workspace latent_space_, key_space_, value_space_, narrow_key_space_, narrow_value_space_, chunk_space_, turned_space_;
     const Mla& mla_;
     Weight keys_up_, values_up_;
+    const bool narrowed_;  // to bfloat16, as the cache is, where dot products of it are the faster ones
     float *latents_, *keys_, *values_;
+    uint16_t *narrow_keys_ = nullptr, *narrow_values_ = nullptr;
 };
 
-thread_local Workspace Stretch::latent_space_, Stretch::key_space_, Stretch::value_space_, Stretch::chunk_space_, Stretch::turned_space_;
+thread_local Workspace Stretch::latent_space_, Stretch::key_space_, Stretch::value_space_, Stretch::narrow_key_space_, Stretch::narrow_value_space_,
+    Stretch::chunk_space_, Stretch::turned_space_;
 
 std::vector<RowTile> tiles_of(const Mla& a, int64_t sequence, int64_t head) {
     std::vector<RowTile> tiles;
