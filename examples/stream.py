@@ -2,11 +2,13 @@
 
 import divebell
 
-with divebell.load("smollm2-135m") as llm, llm.stream("A short list of rivers:", temperature=0.0) as pieces:
+prompt, wanted = "The months of the year:\n1. January\n2. February\n3.", 10
+print(prompt, end="")
+with divebell.load("smollm2-135m") as llm, llm.stream(prompt, max_tokens=80) as pieces:
     lines = 0
     for piece in pieces:
         print(piece, end="", flush=True)
         lines += piece.count("\n")
-        if lines >= 5:
+        if lines >= wanted:
             break
 print()

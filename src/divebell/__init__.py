@@ -4,17 +4,24 @@ llm = divebell.load("smollm2-135m")
 print(llm.generate("Once upon a time", max_tokens=40).text)
 """
 
-from typing import TYPE_CHECKING
-
-from divebell import errors
-
+TYPE_CHECKING = False  # as type checkers know it; importing typing would hold up the command line
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from divebell import errors
     from divebell.engine.llm import LLM
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "errors", "load"]
+
+
+def __getattr__(name: str) -> object:
+    """`divebell.errors` is imported when it is first asked for."""
+    if name != "errors":
+        raise AttributeError(f"module 'divebell' has no attribute {name!r}")
+    import divebell.errors
+
+    return divebell.errors
 
 
 def load(

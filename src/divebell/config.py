@@ -1,4 +1,4 @@
-"""Sizes as people write them, and the memory that this process may take."""
+"""Sizes and counts as people write them, and the memory that this process may take."""
 
 import re
 from pathlib import Path
@@ -27,6 +27,11 @@ def format_bytes(count: int) -> str:
         if count >= 1024**power:
             return f"{count / 1024**power:.1f} {unit}"
     return f"{count} B"
+
+
+def plural(count: int, noun: str, style: str = "") -> str:
+    """1 token, 12 tokens. style: how the number is formatted."""
+    return f"{count:{style}} {noun}{'' if count == 1 else 's'}"
 
 
 def available_memory() -> int:

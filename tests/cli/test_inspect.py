@@ -165,7 +165,8 @@ def test_what_can_not_be_inspected_is_told(gguf, tmp_path, capsys, monkeypatch):
     name = next(iter(CATALOGUE))
     for model, words in (
         (short, f"{short}: "),
-        ("no-such-model", "model is 'no-such-model': no such file or folder, and not in the catalogue"),
+        ("no-such-model", "model is 'no-such-model': there is no such file or folder, and no model of that name"),
+        ("models/none.gguf", "model is 'models/none.gguf': there is no such file or folder; check the path"),
         (name, f"is not on this machine yet; fetch it with: divebell pull {name}"),
         (tmp_path, f"{tmp_path}: config.json: missing"),
     ):

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -52,6 +53,19 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
     assert not written.out
 
 
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("dive", "there is no command 'dive'; known: pull, chat,"),
+        ("--verbose", "there is no option '--verbose' here; known: --help, -h, --version. The options of a command"),
+        ("-v", "there is no option '-v' here; known: --help"),
+    ],
+)
+def test_what_is_unknown_is_called_what_it_is(first, says, capsys):
+    assert main([first, "pull"]) == 2
+    assert capsys.readouterr().err.startswith(f"divebell: {says}")
+
+
 def test_what_is_wrong_with_a_command_line_is_one_line_and_says_where_to_look(capsys):
     for arguments, words in (
         (["run", "model", "Once", "upon"], "no place for 'upon'; a text with spaces needs quotes around it."),
@@ -97,6 +111,29 @@ def test_a_reader_that_leaves_is_no_error():
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 141
+
+
+def test_nothing_is_imported_before_main():
+    """An interruption during an import that comes earlier would be a traceback."""
+    program = "import sys; before = {*sys.modules}; from divebell.cli import main; print(*{*sys.modules} - before)"
+    path = str(Path(cli.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, env={"PYTHONPATH": path}
+    )
+    assert set(done.stdout.split()) == {"divebell", "divebell.cli"}
+
+
+@pytest.mark.parametrize("module", ["cyclopts", "logging", "divebell.errors", "divebell.cli.pull"])
+def test_an_interrupted_import_is_an_interruption(module, monkeypatch, capsys):
+    class Interrupted:
+        def find_spec(self, name, path=None, target=None):
+            if name == module:
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert main(["pull"]) == 130
+    assert capsys.readouterr().err == "divebell: interrupted\n"
 
 
 def test_help_comes_at_once():

@@ -50,14 +50,18 @@ def test_people_see_the_uncertainty_and_the_count(text, capsys):
     out = capsys.readouterr().out
     assert "±" in out
     assert "124 tokens scored in 4 chunks of 64" in out
+    assert main(["perplexity", "model", str(text), "--context", "4", "--tokens", "4"]) == 0
+    assert "1 token scored in 1 chunk of 4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--context", "301"], "context is 301; this text has 300 tokens"),
-        (["--context", "2"], "context is 2"),
-        (["--tokens", "0"], "tokens is 0"),
+        (["--context", "301"], "context is 301, but this text has only 300 tokens"),
+        (["--context", "2"], "context is 2; it must be 4 or more"),
+        (["--tokens", "0"], "tokens is 0; it must be 4 or more"),
+        (["--tokens", "3"], "tokens is 3; it must be 4 or more"),
+        (["--tokens", "511"], "tokens is 511; it must be at least the context of 512, or give a smaller --context"),
     ],
 )
 def test_what_can_not_be_scored_is_refused(text, capsys, arguments, says):

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -63,6 +64,31 @@ def test_json_has_every_figure(capsys):
     assert shown["receipt"]["seed"] == 4
     assert shown["receipt"]["seconds"] > 0
     assert [len(entry["top"]) for entry in shown["logprobs"]] == [2] * 6
+
+
+def test_json_spells_each_token_of_the_logprobs(capsys):
+    assert main(["run", "model", "Once", "--max-tokens", "6", "--logprobs", "2", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert "".join(entry["text"] for entry in shown["logprobs"]) == after("Once", 6)
+    assert [entry["token_id"] for entry in shown["logprobs"]] == shown["token_ids"]
+    for entry in shown["logprobs"]:
+        assert entry["top"][0] == {name: entry[name] for name in ("token_id", "text", "logprob")}
+        assert all(one["text"] == chr(one["token_id"] + 32) for one in entry["top"])
+
+
+def test_json_without_logprobs_says_so(capsys):
+    assert main(["run", "model", "Once", "--max-tokens", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["logprobs"] is None
+
+
+def test_logprobs_without_json_are_refused(capsys):
+    assert main(["run", "model", "Once", "--logprobs", "2"]) == 1
+    assert capsys.readouterr().err == "divebell: logprobs is 2, which only JSON can show; give --json too\n"
+
+
+def test_one_token_is_not_called_tokens(capsys):
+    assert main(["run", "model", "O", "--max-tokens", "1"]) == 0
+    assert re.match(r"\[prompt 1 token at .*, answer 1 token at ", capsys.readouterr().err)
 
 
 def test_text_and_file_together_are_refused(tmp_path, capsys):

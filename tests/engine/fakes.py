@@ -78,6 +78,9 @@ class LetterTokenizer:
     def decode(self, ids, skip_special_tokens=True):
         return "".join(chr(i + 32) for i in ids)
 
+    def token_text(self, token_id):
+        return chr(token_id + 32)
+
     def detokenizer(self):
         return LetterDetokenizer()
 
@@ -108,10 +111,10 @@ class FakeVoice:
         """Nothing is open."""
 
 
-def fake_llm(pages: int = 64, context: int = 1024, broken_at: int | None = None) -> LLM:
+def fake_llm(pages: int = 64, context: int = 1024, broken_at: int | None = None, longest: int = 1024) -> LLM:
     """An LLM on the fake model, with its core as `.core`."""
     model = FakeModel(broken_at)
     core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
-    llm = LLM(Engine(core), Limits(VOCABULARY, context), FakeVoice(), None, {})
+    llm = LLM(Engine(core), Limits(VOCABULARY, context, longest), FakeVoice(), None, {})
     llm.core = core
     return llm

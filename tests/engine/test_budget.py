@@ -1,7 +1,7 @@
 import pytest
 
 from divebell import config
-from divebell.config import format_bytes, parse_bytes
+from divebell.config import format_bytes, parse_bytes, plural
 from divebell.engine.budget import MOST_CONTEXTS, Budget, usable_ram
 from divebell.engine.cache import PAGE
 from divebell.errors import BadInput, OverBudget
@@ -25,6 +25,11 @@ def test_other_sizes_are_refused(size):
 
 def test_sizes_as_we_write_them():
     assert [format_bytes(n) for n in (12, 2048, 98_362_432, 8 << 30)] == ["12 B", "2.0 KiB", "93.8 MiB", "8.0 GiB"]
+
+
+def test_counts_as_we_write_them():
+    assert [plural(n, "token") for n in (0, 1, 2)] == ["0 tokens", "1 token", "2 tokens"]
+    assert plural(1020, "token", ",") == "1,020 tokens"
 
 
 def test_ram_is_never_more_than_the_machine_has(monkeypatch):
@@ -60,7 +65,14 @@ def test_what_does_not_fit_is_refused_with_the_sum():
         Budget(ram=55 * MB, weights=50 * MB, page=MB, workspace=10 * MB).plan(None, longest=10)
 
 
-@pytest.mark.parametrize("context", [0, -1, 10_001, 1.5, "8k", True])
+@pytest.mark.parametrize(("ram", "advice"), [(100, "take a smaller context or weights"), (60, "take weights of fewer")])
+def test_only_what_can_help_is_advised(ram, advice):
+    budget = Budget(ram=ram * MB, weights=50 * MB, page=MB, workspace=10 * MB)
+    with pytest.raises(OverBudget, match=advice):
+        budget.plan(41 * PAGE, longest=10_000)
+
+
+@pytest.mark.parametrize("context", [0, 1, -1, 10_001, 1.5, "8k", True])
 def test_a_context_that_the_model_can_not_have_is_refused(context):
-    with pytest.raises(BadInput, match="context is"):
+    with pytest.raises(BadInput, match=rf"context is {context!r}; it must be 2 \(a token and its answer\) to 10000"):
         Budget(ram=100 * MB, weights=0, page=1, workspace=0).plan(context, longest=10_000)

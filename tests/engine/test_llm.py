@@ -161,6 +161,19 @@ def test_logits_may_fill_the_context_but_not_pass_it(make_llm):
         llm.score([1] * 8, first=9)
 
 
+@pytest.mark.parametrize(
+    ("context", "longest", "tokens", "says"),
+    [
+        (2, 2, 2, "the prompt has 2 tokens and at most 1 fits, as the context is 2; shorten it$"),
+        (8, 8, 9, "the prompt has 9 tokens and at most 7 fit, as the context is 8; shorten it$"),
+        (8, 20, 9, r"shorten it, or load the model with a larger context \(at most 20\)$"),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_told_what_can_be_done(make_llm, context, longest, tokens, says):
+    with pytest.raises(BadInput, match=says):
+        make_llm(context=context, longest=longest).generate([1] * tokens)
+
+
 def test_one_bad_prompt_of_a_batch_starts_nothing(llm):
     with pytest.raises(BadInput, match="empty"):
         llm.batch([[1], []])

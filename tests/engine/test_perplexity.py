@@ -13,10 +13,20 @@ def test_chunks_are_whole_and_begin_with_the_begin_token():
     assert list(chunks(ids, 5, 1)) == [[1, 101, 102, 103, 104], [1, 106, 107, 108, 109]]
 
 
-@pytest.mark.parametrize("context", [-1, 0, 3, 12])
-def test_a_context_without_one_whole_chunk_is_refused(context):
-    with pytest.raises(BadInput, match=rf"context is {context}; this text has 11 tokens, so it must be 4 to 11"):
-        list(chunks(list(range(11)), context, None))
+@pytest.mark.parametrize(
+    ("tokens", "context", "says"),
+    [
+        (11, -1, "context is -1; it must be 4 or more"),
+        (11, 3, "context is 3; it must be 4 or more"),
+        (11, 12, "context is 12, but this text has only 11 tokens; take a context of 4 to 11, or a longer text"),
+        (3, 512, "this text has 3 tokens; at least 4 are needed: give a longer one"),
+        (1, 512, "this text has 1 token; at least 4"),
+        (0, 2, "this text has 0 tokens; at least 4"),
+    ],
+)
+def test_a_context_without_one_whole_chunk_is_refused(tokens, context, says):
+    with pytest.raises(BadInput, match=says):
+        list(chunks(list(range(tokens)), context, None))
 
 
 def test_the_second_half_of_each_chunk_is_scored():

@@ -41,6 +41,13 @@ def test_an_option_out_of_range_is_named_with_its_value(option, value):
         Sampling.of({option: value})
 
 
+def test_an_option_that_may_be_left_out_says_so():
+    with pytest.raises(BadInput, match=r"max_tokens is 0; it must be an integer, 1 or more, or left out$"):
+        Sampling.of({"max_tokens": 0})
+    with pytest.raises(BadInput, match=r"top_k is -1; it must be an integer, 0 or more$"):
+        Sampling.of({"top_k": -1})
+
+
 def test_an_unknown_option_is_named_with_those_there_are():
     with pytest.raises(BadInput, match=r"temprature is not an option; .*temperature"):
         Sampling.of({"temprature": 1})

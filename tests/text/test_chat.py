@@ -184,7 +184,7 @@ def test_broken_folder_templates(tmp_path, stated):
 def test_without_a_template():
     known = load_chat(gguf({}), tokens("<|im_start|>", "<|im_end|>"))
     assert known.render([user("x")]) == "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"
-    with pytest.raises(BadInput, match=r"no chat template .* Use generate, or put a chat_template\.jinja"):
+    with pytest.raises(BadInput, match=r"no chat template .*`divebell run` \(in Python: generate\), or, if it is a"):
         load_chat(gguf({}), tokens()).render([user("x")])
 
 

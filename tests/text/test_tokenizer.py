@@ -42,6 +42,13 @@ def test_special_tokens_are_hidden_or_shown():
     assert not TOKENIZER.is_special(ids[0])
 
 
+def test_the_text_of_one_token(sentencepiece_tokenizer):
+    shown = [sentencepiece_tokenizer.token_text(id) for id in sentencepiece_tokenizer.encode("the dog")]
+    assert "".join(shown) == "<s> the dog"
+    assert [TOKENIZER.token_text(id) for id in (TOKENIZER.encode("<|im_end|>")[0], 10**6)] == ["<|im_end|>", ""]
+    assert TOKENIZER.token_text(TOKENIZER.token_id("Ã")) == "\ufffd"
+
+
 def test_a_pattern_that_explodes_is_an_error(tmp_path, capfd):
     byte_level_library("(q+)+r").save(str(tmp_path / "tokenizer.json"))
     tokenizer = load_tokenizer(folder(tmp_path))

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from divebell.errors import Unsupported
-from divebell.weights.catalogue import CATALOGUE, DEFAULT, HubFile, Wheels, find
+from divebell.errors import BadInput
+from divebell.weights.catalogue import CATALOGUE, DEFAULT, HubFile, Wheels, find, unknown
 
 ENTRIES = list(CATALOGUE.values())
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -32,5 +32,19 @@ def test_the_wheels_add_up_to_the_file(entry):
 
 def test_names_are_found_whatever_their_case():
     assert find("SmolLM2-135M") is CATALOGUE[DEFAULT]
-    with pytest.raises(Unsupported, match=r"qwen2\.5-coder-1\.5b, smollm2-135m"):
+    with pytest.raises(BadInput, match=r"'smollm3'.* catalogue \(smollm2-135m, qwen2\.5-coder-1\.5b\) or a hub id"):
         find("smollm3")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("smollm3", r"no such file or folder, and no model of that name; give a folder, a \.gguf file, .*smollm2-135m"),
+        ("qwen2.5-coder", r"no such file or folder, and no model of that name; .* a hub id \(org/name"),
+        ("./smollm2", r"no such file or folder; check the path$"),
+        ("a/b/c", r"no such file or folder; check the path$"),
+        ("model.gguf", r"no such file or folder; check the path$"),
+    ],
+)
+def test_an_unknown_name_is_told_what_a_model_may_be(name, says):
+    assert re.search(says, str(unknown(name)))

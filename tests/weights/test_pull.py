@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from divebell.errors import BadInput, PullError, Unsupported
+from divebell.errors import BadInput, PullError
 from divebell.weights import download, hub, registry
 from divebell.weights.catalogue import CATALOGUE, Entry, HubFile, WheelPart, Wheels
 from divebell.weights.pull import pull, pulled, resolve
@@ -352,8 +352,11 @@ def test_resolve_takes_paths_first_and_names_what_it_knows(server, tmp_path):
     assert resolve(tmp_path) == resolve(str(tmp_path)) == tmp_path
     with pytest.raises(BadInput, match=r"model is 'no such thing'.*smollm2-135m"):
         resolve("no such thing")
-    with pytest.raises(Unsupported, match=r"model name 'nope' is not supported; known: .*smollm2-135m"):
+    with pytest.raises(BadInput, match=r"model is 'nope': there is no model of that name to pull; .*smollm2-135m"):
         pull("nope")
+    for path in (tmp_path / "x.gguf", "models/x.gguf", "~no such user/x"):
+        with pytest.raises(BadInput, match=r"there is no such file or folder; check the path"):
+            resolve(path)
 
 
 def test_home_is_where_the_person_wants_it(monkeypatch, tmp_path):
@@ -385,6 +388,8 @@ def test_hub_ids(name):
     assert hub.is_hub_id(name)
 
 
-@pytest.mark.parametrize("name", ["name", "../x", "a/b/c", "a/b:model.bin", "org/..", "/etc/passwd", "a/b:../x.gguf"])
+@pytest.mark.parametrize(
+    "name", ["name", "../x", "a/b/c", "a/b:model.bin", "org/..", "/etc/passwd", "a/b:../x.gguf", "a/b.gguf"]
+)
 def test_not_hub_ids(name):
     assert not hub.is_hub_id(name)

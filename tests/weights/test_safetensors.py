@@ -109,7 +109,7 @@ TWO = {"a": one(), "b": one(offsets=[8, 16])}
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        (b"", r"header: is not valid JSON: Expecting value"),
+        (b"", r"header: is empty"),
         (b"{", r"header: is not valid JSON: Expecting property name"),
         (b"[]", r"header: must be a JSON object, is list"),
         (b'{"a": 1, "a": 1}', r"header: .*key 'a' is there twice"),
@@ -155,7 +155,6 @@ def test_damage_is_named(path, header, words):
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"", r"the file has 0 bytes; at least 8 are needed"),
         (b"\x02\0\0\0\0\0\0", r"the file has 7 bytes; at least 8 are needed"),
         (b"\x03\0\0\0\0\0\0\0{}", r"3 bytes; the file has 2 more \(cut short\?\)"),
         ((2**63).to_bytes(8, "little") + b"{}", r"9223372036854775808 bytes; the file has 2 more"),

@@ -1,9 +1,11 @@
-"""The command line: one file for each command, imported when that command is asked for."""
+"""The command line: one file for each command, imported when that command is asked for.
 
-import logging
-import os
+Nothing is imported before `main`, which answers for an interruption.
+"""
+
 import sys
 
+_OPTIONS = ("--help", "-h", "--version")
 _COMMANDS = {
     "pull": "Fetch a model, verified by its SHA-256.",
     "chat": "Talk with a model in the terminal.",
@@ -28,8 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _stop_writing()
         return 141
+
+
+def _stop_writing() -> None:
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> int:
@@ -37,12 +45,13 @@ def _run(arguments: list[str]) -> int:
 
     from divebell.errors import DivebellError
 
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
-        return _fail(f"there is no command {arguments[0]!r}; known: {', '.join(_COMMANDS)}", 2)
+    arguments = arguments or ["--help"]
+    command = arguments[0]
+    if command not in (*_COMMANDS, *_OPTIONS):
+        return _fail(_unknown(command), 2)
     _log_to_stderr()
     try:
-        command = arguments[0] if arguments else ""
-        _app(command)(arguments or ["--help"], exit_on_error=False, print_error=False, result_action="return_value")
+        _app(command)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except CycloptsError as error:
         return _fail(_wrong(error, command), 2)
@@ -56,6 +65,13 @@ def _run(arguments: list[str]) -> int:
         raise
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 1)
+
+
+def _unknown(first: str) -> str:
+    if not first.startswith("-"):
+        return f"there is no command {first!r}; known: {', '.join(_COMMANDS)}"
+    known = ", ".join(_OPTIONS)
+    return f"there is no option {first!r} here; known: {known}. The options of a command come after its name"
 
 
 def _app(command: str):
@@ -106,6 +122,8 @@ def _fail(message: str, code: int) -> int:
 
 def _log_to_stderr() -> None:
     """What the library reports while it works (a download begun, a source passed over) is for the person at hand."""
+    import logging
+
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("divebell: %(message)s"))
     log = logging.getLogger("divebell")

@@ -4,6 +4,7 @@ import sys
 from contextlib import suppress
 
 from divebell.cli.options import Choice, Loading
+from divebell.config import plural
 from divebell.engine.completion import Completion
 from divebell.engine.conversation import Conversation
 from divebell.errors import DivebellError
@@ -104,7 +105,8 @@ def summary(completion: Completion) -> str:
     receipt = completion.receipt
     new = receipt.prompt_tokens - receipt.cached_tokens
     cached = f" + {receipt.cached_tokens} kept" if receipt.cached_tokens else ""
-    prompt = f"prompt {new}{cached} tokens at {receipt.prompt_tokens_per_second:.0f}/s"
-    answer = f"answer {receipt.completion_tokens} tokens at {receipt.tokens_per_second:.1f}/s"
+    read = f"{new}{cached} tokens" if cached else plural(new, "token")
+    prompt = f"prompt {read} at {receipt.prompt_tokens_per_second:.0f}/s"
+    answer = f"answer {plural(receipt.completion_tokens, 'token')} at {receipt.tokens_per_second:.1f}/s"
     cut = ", cut at the limit" if completion.finish_reason == "length" else ""
     return f"{prompt}, {answer}, {receipt.seconds:.2f} s{cut}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from divebell.cli.output import counted, print_fields, print_json, print_table
 from divebell.config import format_bytes
 from divebell.errors import BadInput
-from divebell.weights.catalogue import CATALOGUE, Entry
+from divebell.weights.catalogue import CATALOGUE, Entry, unknown
 from divebell.weights.progress import progress
 
 
@@ -37,16 +37,14 @@ class _Found:
 def _find(model: str) -> _Found:
     """Where a model is on this machine; BadInput says how to get one that is not."""
     from divebell.weights import hub
-    from divebell.weights.pull import pulled
+    from divebell.weights.pull import on_disk, pulled
 
-    path = Path(model).expanduser()
-    if path.exists():
+    if path := on_disk(model):
         entry = next((entry for entry in CATALOGUE.values() if pulled(entry.name) == path), None)
         return _Found(path, entry)
     entry = CATALOGUE.get(model.lower())
     if entry is None and not hub.is_hub_id(model):
-        known = ", ".join(CATALOGUE)
-        raise BadInput(f"model is {model!r}: no such file or folder, and not in the catalogue ({known})")
+        raise unknown(model)
     here = pulled(entry.name) if entry else hub.cached(model)
     if here is None:
         size = f" ({format_bytes(entry.size)}, {entry.licence})" if entry else ""

@@ -8,7 +8,8 @@ from time import perf_counter
 import divebell
 from divebell.cli.output import print_json
 from divebell.cli.run import decoded
-from divebell.engine.perplexity import Perplexity, chunks
+from divebell.config import plural
+from divebell.engine.perplexity import SHORTEST, Perplexity, chunks
 from divebell.engine.perplexity import perplexity as after_each
 from divebell.errors import BadInput
 
@@ -48,8 +49,7 @@ def perplexity(
     json
         print a JSON object
     """
-    if tokens is not None and tokens < 1:
-        raise BadInput(f"tokens is {tokens}; it must be 1 or more")
+    _check(context, tokens)
     text = decoded(file.read_bytes(), str(file)).removesuffix("\n")  # llama.cpp leaves the last line's end out too
     with divebell.load(model, weights=weights, threads=threads, ram=ram, context=context) as llm:
         ids = llm.tokenizer.encode(text)[:tokens]
@@ -57,6 +57,15 @@ def perplexity(
         start = perf_counter()
         result = _last(after_each(llm.score, iter(pieces)), len(pieces))
     _print(result, {"chunks": len(pieces), "context": context, "seconds": perf_counter() - start}, json)
+
+
+def _check(context: int, tokens: int | None) -> None:
+    """What needs no model to be seen."""
+    for name, value in (("context", context), ("tokens", tokens)):
+        if value is not None and value < SHORTEST:
+            raise BadInput(f"{name} is {value}; it must be {SHORTEST} or more, or there is nothing to score")
+    if tokens is not None and tokens < context:
+        raise BadInput(f"tokens is {tokens}; it must be at least the context of {context}, or give a smaller --context")
 
 
 def _begin(tokenizer) -> int | None:
@@ -82,6 +91,5 @@ def _print(result: Perplexity, more: dict[str, object], json: bool) -> None:
         print_json(figures)
     else:
         print(f"perplexity {result.value:.4f} ± {result.uncertainty:.4f}")
-        print(
-            f"{result.tokens:,} tokens scored in {more['chunks']} chunks of {more['context']}, {more['seconds']:.1f} s"
-        )
+        scored, of = plural(result.tokens, "token", ","), plural(more["chunks"], "chunk")
+        print(f"{scored} scored in {of} of {more['context']}, {more['seconds']:.1f} s")

@@ -8,6 +8,7 @@ from divebell.cli.chat import summary
 from divebell.cli.options import Choice, Loading
 from divebell.cli.output import print_json
 from divebell.engine.completion import Completion
+from divebell.engine.sampler import TokenLogprob
 from divebell.errors import BadInput
 
 
@@ -40,11 +41,13 @@ def run(
     json
         print a JSON object with text, token ids, usage and timings
     """
+    if logprobs is not None and not json:
+        raise BadInput(f"logprobs is {logprobs}, which only JSON can show; give --json too")
     text = _text(text, file)
     options = (choice or Choice()).given() | {"logprobs": logprobs, "ignore_eos": ignore_eos}
     with (loading or Loading()).load(model) as llm:
         if json:
-            print_json(fields(llm.generate(text, **options)))
+            print_json(fields(llm.generate(text, **options), llm.tokenizer))
         else:
             _stream(llm, text, options)
 
@@ -77,10 +80,11 @@ def _stream(llm, text: str, options: dict[str, object]) -> None:
     print(f"[{summary(stream.completion)}]", file=sys.stderr)
 
 
-def fields(completion: Completion) -> dict[str, object]:
-    """A completion as plain data, with the sums and rates that are computed from it."""
-    receipt = completion.receipt
+def fields(completion: Completion, tokenizer) -> dict[str, object]:
+    """A completion as plain data, with the sums and rates that are computed from it, and the text of tokens."""
+    receipt, logprobs = completion.receipt, completion.logprobs
     return asdict(completion) | {
+        "logprobs": None if logprobs is None else [_spelled(one, tokenizer) for one in logprobs],
         "usage": asdict(completion.usage) | {"total_tokens": completion.usage.total_tokens},
         "receipt": asdict(receipt)
         | {
@@ -89,3 +93,10 @@ def fields(completion: Completion) -> dict[str, object]:
             "tokens_per_second": receipt.tokens_per_second,
         },
     }
+
+
+def _spelled(one: TokenLogprob, tokenizer) -> dict[str, object]:
+    def token(token_id: int, logprob: float) -> dict[str, object]:
+        return {"token_id": token_id, "text": tokenizer.token_text(token_id), "logprob": logprob}
+
+    return token(one.token_id, one.logprob) | {"top": [token(*pair) for pair in one.top]}

@@ -7,6 +7,7 @@ from divebell.engine.cache import PAGE, pages_for
 from divebell.errors import BadInput, OverBudget
 
 MOST_CONTEXTS = 16  # full-length requests in the cache at once; more room than this is not reserved
+SHORTEST = 2  # tokens of a context: one to read, and one to answer
 PROGRAM = 256 << 20  # interpreter, libraries, tokenizer, and the activations of one step
 
 
@@ -24,26 +25,34 @@ class Budget:
 
         Raises OverBudget with the sum, BadInput for a context that the model can't have.
         """
-        if context is not None and not (_is_count(context) and context <= longest):
-            raise BadInput(f"context is {context!r}; this model takes 1 to {longest} tokens")
-        fit = (self.ram - self.weights - self.workspace) // self.page
+        if context is not None and not (_is_integer(context) and SHORTEST <= context <= longest):
+            raise BadInput(
+                f"context is {context!r}; it must be {SHORTEST} (a token and its answer) to {longest} tokens, "
+                "the most that this model takes"
+            )
+        fit = self._pages()
         if fit < pages_for(context or 1):
             raise OverBudget(self._sum(context or PAGE))
         context = context or min(longest, fit * PAGE)
         return context, min(fit, MOST_CONTEXTS * pages_for(context))
 
+    def _pages(self) -> int:
+        """Pages of the cache that fit; negative where not even the rest does."""
+        return (self.ram - self.weights - self.workspace) // self.page
+
     def _sum(self, context: int) -> str:
         cache = pages_for(context) * self.page
         parts = {"weights": self.weights, f"cache of {context} tokens": cache, "workspace": self.workspace}
         text = " + ".join(f"{name} {format_bytes(size)}" for name, size in parts.items())
+        smaller = "a smaller context or " if self._pages() > 0 else ""
         return (
             f"{text} = {format_bytes(sum(parts.values()))}, and {format_bytes(self.ram)} may be used; "
-            "take a smaller context or weights of fewer bits, or give more ram"
+            f"take {smaller}weights of fewer bits, or give more ram"
         )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def usable_ram(ram: "int | str | None") -> int:

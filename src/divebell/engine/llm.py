@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from divebell.config import plural
 from divebell.engine.completion import Completion
 from divebell.engine.conversation import Conversation, Reply
 from divebell.engine.engine import Engine, Stream
@@ -19,10 +20,12 @@ Prompt = str | Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """vocabulary: ids the model has. context: tokens that prompt and answer may have together."""
+    """vocabulary: ids the model has. context: tokens that prompt and answer may have together. longest: the context
+    that the model could have been loaded with, if memory allows."""
 
     vocabulary: int
     context: int
+    longest: int
 
 
 class LLM:
@@ -59,7 +62,7 @@ class LLM:
         """float64 (tokens - first,): the natural log-probability of each token from `first` on, given those before."""
         ids = self._checked(token_ids, self.context)
         if not 1 <= first <= len(ids):
-            raise BadInput(f"first is {first!r}; with {len(ids)} tokens it must be 1 to {len(ids)}")
+            raise BadInput(f"first is {first!r}; with {plural(len(ids), 'token')} it must be 1 to {len(ids)}")
         scores = Scores(ids, first)
         self._engine.run([Reading(ids, scores, first - 1)])
         return scores.logprobs
@@ -166,14 +169,17 @@ class LLM:
         if not ids:
             raise BadInput("the prompt is empty; give at least one token")
         if len(ids) > most:
-            raise BadInput(
-                f"the prompt has {len(ids)} tokens and at most {most} fit, as the context is {self.context}; "
-                "shorten it, or load the model with a larger context"
-            )
+            raise BadInput(self._too_long(len(ids), most))
         if min(ids) < 0 or max(ids) >= self._limits.vocabulary:
             wrong = next(i for i in ids if not 0 <= i < self._limits.vocabulary)
             raise BadInput(f"token id {wrong} is not in the vocabulary, which is 0 to {self._limits.vocabulary - 1}")
         return ids
+
+    def _too_long(self, tokens: int, most: int) -> str:
+        fit = f"at most {most} {'fits' if most == 1 else 'fit'}, as the context is {self.context}"
+        longest = self._limits.longest
+        larger = f", or load the model with a larger context (at most {longest})" if self.context < longest else ""
+        return f"the prompt has {plural(tokens, 'token')} and {fit}; shorten it{larger}"
 
 
 def _integers(ids: object) -> list[int]:

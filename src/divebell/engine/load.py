@@ -41,8 +41,9 @@ def load(
         native.set_threads(int(threads))
     model = models.load(checkpoint, native, weights)
     core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
-    limits, info = Limits(model.config.vocab_size, context), info_of(checkpoint, description)
-    return LLM(Engine(core), limits, Voice(checkpoint), info, recommended_sampling(name_or_path, checkpoint))
+    limits = Limits(model.config.vocab_size, context, description.max_positions)
+    info, recommended = info_of(checkpoint, description), recommended_sampling(name_or_path, checkpoint)
+    return LLM(Engine(core), limits, Voice(checkpoint), info, recommended)
 
 
 def weight_bytes(description: object, weights: str) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from divebell.config import plural
 from divebell.errors import BadInput
 
 SHORTEST = 4  # tokens: the least context that leaves a prediction to score
@@ -46,11 +47,22 @@ def chunks(ids: list[int], context: int, begin: int | None) -> Iterator[list[int
 
     Raises BadInput where there is not one whole chunk.
     """
-    if not SHORTEST <= context <= len(ids):
-        raise BadInput(f"context is {context}; this text has {len(ids)} tokens, so it must be {SHORTEST} to {len(ids)}")
+    _check_lengths(len(ids), context)
     for start in range(0, len(ids) - context + 1, context):
         chunk = ids[start : start + context]
         yield chunk if begin is None else [begin, *chunk[1:]]
+
+
+def _check_lengths(tokens: int, context: int) -> None:
+    if tokens < SHORTEST:
+        raise BadInput(f"this text has {plural(tokens, 'token')}; at least {SHORTEST} are needed: give a longer one")
+    if context < SHORTEST:
+        raise BadInput(f"context is {context}; it must be {SHORTEST} or more, or there is nothing to score")
+    if context > tokens:
+        raise BadInput(
+            f"context is {context}, but this text has only {plural(tokens, 'token')}; "
+            f"take a context of {SHORTEST} to {tokens}, or a longer text"
+        )
 
 
 def perplexity(score: Callable[[list[int], int], np.ndarray], chunks: Iterator[list[int]]) -> Iterator[Perplexity]:

@@ -95,7 +95,7 @@ def _check_integer(name: str, value: object, least: int, most: int | None = None
     integer = isinstance(value, Integral) and not isinstance(value, bool)
     if not integer or value < least or (most is not None and value > most):
         allowed = f"{least} or more" if most is None else f"{least} to {most}"
-        raise BadInput(f"{name} is {value!r}; it must be an integer, {allowed}{' (or None)' if none else ''}")
+        raise BadInput(f"{name} is {value!r}; it must be an integer, {allowed}{', or left out' if none else ''}")
 
 
 def _check_number(name: str, value: object, least: float, most: float, above: bool = False) -> None:

@@ -131,5 +131,6 @@ class ChatFormat:
             return BadTemplate(f"no chat template is named {DEFAULT!r}; found: {', '.join(sorted(self._sources))}")
         return BadInput(
             "this model has no chat template and no chat tokens that divebell knows: it is likely a base model. "
-            "Use generate, or put a chat_template.jinja beside its files"
+            "Let it continue a text with `divebell run` (in Python: generate), or, if it is a folder, put a "
+            "chat_template.jinja into it"
         )

@@ -101,6 +101,10 @@ class Tokenizer:
         """The bytes of a token, b"" for a special one."""
         return b"" if token_id in self._special else self.token_bytes(token_id)
 
+    def token_text(self, token_id: int) -> str:
+        """One token as text, with its own space in front; U+FFFD for what is only part of a character."""
+        return self.token_bytes(token_id).decode("utf-8", "replace")
+
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; b"" for an id that no token has."""
         known = self._seen.get(token_id)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from divebell.errors import Unsupported
+from divebell.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ class Entry:
 
 
 DEFAULT = "smollm2-135m"
+FILES = (".gguf", ".safetensors", ".json")  # a name that ends so is meant for a file
+HUB_ID = "a hub id (org/name, or org/name:file.gguf)"
 
 _SMOLLM2 = Entry(
     name=DEFAULT,
@@ -157,8 +159,21 @@ CATALOGUE = {entry.name: entry for entry in (_SMOLLM2, _QWEN_CODER)}
 
 
 def find(name: str) -> Entry:
-    """The entry called `name`, whatever its case; Unsupported, with the names there are, when there is none."""
-    try:
+    """The entry called `name`, whatever its case; BadInput, with the names there are, when there is none."""
+    if name.lower() in CATALOGUE:
         return CATALOGUE[name.lower()]
-    except KeyError:
-        raise Unsupported("model name", name, tuple(CATALOGUE)) from None
+    raise BadInput(
+        f"model is {name!r}: there is no model of that name to pull; give a name from the catalogue "
+        f"({', '.join(CATALOGUE)}) or {HUB_ID}. A folder or a .gguf file of yours needs no pull"
+    )
+
+
+def unknown(name: str) -> BadInput:
+    """That `name`, which is neither in the catalogue nor a hub id, is no path either."""
+    missing = f"model is {name!r}: there is no such file or folder"
+    if "/" in name or name.endswith(FILES):
+        return BadInput(f"{missing}; check the path")
+    return BadInput(
+        f"{missing}, and no model of that name; give a folder, a .gguf file, a name from the catalogue "
+        f"({', '.join(CATALOGUE)}), or {HUB_ID}"
+    )

