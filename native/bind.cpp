@@ -17,4 +17,5 @@ NB_MODULE(_native, m) {
     bind_probe(m);
     bind_rotate(m);
     bind_route(m);
+    bind_sample(m);
 }

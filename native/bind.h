@@ -19,3 +19,4 @@ void bind_norm(nb::module_& m);
 void bind_probe(nb::module_& m);
 void bind_rotate(nb::module_& m);
 void bind_route(nb::module_& m);
+void bind_sample(nb::module_& m);

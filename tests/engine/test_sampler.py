@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from divebell.engine.sampler import Sampler, distribution, token_logprob
+from divebell.engine.sampler import Sampler, distribution, log_sums, token_logprob
 from divebell.engine.sampling import Sampling
 
 LOGITS = np.array([2.0, 1.5, 1.5, 0.3, 0.0, -0.5, -1.0, -4.0, -30.0], np.float32)
@@ -48,6 +48,34 @@ def test_frequencies_are_those_of_the_exact_distribution(options):
 def test_filters_keep_what_transformers_keeps(options):
     expected = transformers_probabilities(LOGITS, options)
     assert np.allclose(dense(LOGITS, Sampling(**options)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [*FILTERS, {"temperature": 1.0, "top_k": 200}, {"temperature": 1.0, "top_p": 0.9999}]
+)
+@pytest.mark.parametrize("spread", [0.1, 2, 10])
+def test_a_whole_vocabulary_is_filtered_as_in_transformers(options, spread):
+    logits = vocabulary(5003, spread)
+    expected = transformers_probabilities(logits, options)
+    assert np.allclose(dense(logits, Sampling(**options)), expected, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spread", [0.1, 2, 10])
+def test_a_number_draws_the_token_whose_share_it_lies_in(spread):
+    logits = vocabulary(5003, spread)
+    logits[::3] = logits[-40:] = -np.inf
+    weights = np.exp(logits.astype(np.float64) / 0.8)
+    starts = np.concatenate([[0], weights.cumsum() / weights.sum()])
+    sampler = Sampler(Sampling(temperature=0.8), 1, [], len(logits))
+    for number in [0.0, *np.random.default_rng(2).random(2000), 1 - 2**-53]:
+        sampler._uniform = lambda number=number: number
+        token = sampler.choose(logits)
+        assert logits[token] > -np.inf
+        assert starts[token] - 1e-6 <= number <= starts[token + 1] + 1e-6
+
+
+def vocabulary(size: int, spread: float) -> np.ndarray:
+    return (np.random.default_rng(size).standard_normal(size) * spread).astype(np.float32)
 
 
 def transformers_probabilities(logits, options) -> np.ndarray:
@@ -152,3 +180,19 @@ def test_logprobs_are_of_the_untouched_distribution(logits, count, data):
     assert len(found.top) == count
     assert [value for _, value in found.top] == sorted((value for _, value in found.top), reverse=True)
     assert [value for _, value in found.top] == pytest.approx(sorted(exact64, reverse=True)[:count], abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 12, 5003])
+def test_logprobs_of_a_whole_vocabulary(count):
+    logits = np.round(vocabulary(5003, 3), 1)
+    exact64 = logits.astype(np.float64) - np.log(np.exp(logits.astype(np.float64)).sum())
+    order = np.argsort(-logits, kind="stable")[:count]
+    found = token_logprob(logits, 7, count)
+    assert [token for token, _ in found.top] == order.tolist()
+    assert [found.logprob, *(value for _, value in found.top)] == pytest.approx(exact64[[7, *order]], abs=1e-6)
+
+
+def test_log_sums_of_many_rows():
+    logits = np.stack([vocabulary(5003, spread) for spread in (0, 0.1, 3, 30)])
+    exact64 = np.log(np.exp(logits.astype(np.float64)).sum(axis=-1))
+    assert log_sums(logits) == pytest.approx(exact64, abs=1e-6)

@@ -1,10 +1,11 @@
-// Holds the NEON kernels of the linear family against the scalar ones; run under an emulator by test_neon.py.
+// Holds the NEON kernels of the linear family and of sampling against the scalar ones; run under an emulator by test_neon.py.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
 #include "ops/linear/linear.h"
+#include "ops/sample/sample.h"
 
 struct Layout {
     Format format;
@@ -61,8 +62,23 @@ bool agree(const Layout& layout, int64_t cols, int64_t T) {
     return same;
 }
 
+bool same_sums(int64_t n) {
+    std::vector<float> x(n), most[2], sums[2];
+    for (auto& v : x) v = 20 * random_float();
+    const SampleTable* tables[] = {&sample_scalar, &sample_neon};
+    for (int i = 0; i < 2; ++i) {
+        most[i].resize((n + block_numbers - 1) / block_numbers), sums[i].resize(most[i].size());
+        tables[i]->maxima(x.data(), n, most[i].data());
+        tables[i]->sums(x.data(), n, 0.7f, most[i].data(), sums[i].data());
+    }
+    bool same = most[0] == most[1] && worst(sums[0], sums[1]) < 1e-5;
+    if (!same) std::printf("sums of %d numbers\n", int(n));
+    return same;
+}
+
 int main() {
     bool all = true;
+    for (int64_t n : {1, 255, 256, 1027}) all &= same_sums(n);
     for (const Layout& layout : layouts)
         for (int64_t T : {1, 3, 4, 5, 6, 13})
             for (int64_t cols : {256, 1280}) all &= agree(layout, cols + (layout.columns == 1 ? 7 : layout.columns % 256), T);

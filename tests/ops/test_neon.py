@@ -14,7 +14,8 @@ FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-fno-math-errno", "-march=ar
 @pytest.mark.slow
 @pytest.mark.skipif(not (COMPILER and EMULATOR), reason="needs g++-aarch64-linux-gnu and qemu-user-static")
 def test_neon_agrees_with_scalar(tmp_path):
-    sources = [NATIVE / "isa.cpp", NATIVE / "ops/linear/linear.scalar.cpp", NATIVE / "ops/linear/linear.neon.cpp"]
+    kernels = [NATIVE / f"ops/{op}/{op}.{isa}.cpp" for op in ("linear", "sample") for isa in ("scalar", "neon")]
+    sources = [NATIVE / "isa.cpp", *kernels]
     program = tmp_path / "check"
     check = Path(__file__).with_name("neon_check.cpp")
     subprocess.run([COMPILER, *FLAGS, f"-I{NATIVE}", check, *sources, "-o", program], check=True)

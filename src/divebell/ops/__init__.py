@@ -23,6 +23,11 @@ C-contiguous unless said otherwise; every function returns new arrays and leaves
       both rotated, latent's first `rank` numbers normed; pages: of width rank + rope
 Both write this step's rows to the cache, then attend; a token at position p sees positions 0..p of its own sequence.
 
+What the sampler asks of logits x (..., n), by blocks of BLOCK numbers along the last axis:
+  block_maxima(x) -> (..., blocks)            NaN where a block has one
+  block_sums(x, temperature=1.0) -> maxima, sums (..., blocks)       sums of e^((x - its block's maximum) / temperature)
+  at_least(row, maxima, threshold) -> ids int32 (found,)               rising; maxima: block_maxima(row), row (n,)
+
 A cache component (`pages`) is an array (num_pages, page_size, width), float32 or bfloat16. Attention reads keys by page
 table, so a later op that selects keys (sparse attention) takes a selection beside the same table, and a model with
 several residual streams keeps them as one more axis of its own state: neither asks for another batch, cache or weight
@@ -30,6 +35,8 @@ type.
 """
 
 from dataclasses import dataclass
+
+BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from divebell import _native
 from divebell._native import Experts, UpProjections, Weight
-from divebell.ops import Router
+from divebell.ops import BLOCK, Router
 from divebell.ops.batch import Batch
 from divebell.weights.tensor import Tensor
 
@@ -122,6 +122,29 @@ def mla(
     out = np.empty((tokens, up.rows if up.split else up.rows - heads * nope), np.float32)
     _native.mla(_floats(q), _floats(latent), _bits(pages), up, *_places(batch), scale, out)
     return out
+
+
+def block_maxima(x: np.ndarray) -> np.ndarray:
+    out = np.empty(_blocks(x), np.float32)
+    _native.block_maxima(_floats(x).reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1]))
+    return out
+
+
+def block_sums(x: np.ndarray, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    maxima, sums = np.empty(_blocks(x), np.float32), np.empty(_blocks(x), np.float32)
+    outs = (out.reshape(-1, out.shape[-1]) for out in (maxima, sums))
+    _native.block_sums(_floats(x).reshape(-1, x.shape[-1]), 1 / temperature, *outs)
+    return maxima, sums
+
+
+def at_least(row: np.ndarray, maxima: np.ndarray, threshold: float) -> np.ndarray:
+    searched = len(maxima) - np.count_nonzero(maxima < np.float32(threshold))
+    ids = np.empty(searched * BLOCK, np.int32)
+    return ids[: _native.at_least(_floats(row), maxima, threshold, ids)]
+
+
+def _blocks(x: np.ndarray) -> tuple[int, ...]:
+    return (*x.shape[:-1], -(-x.shape[-1] // BLOCK))
 
 
 def _bits(pages: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from divebell.ops import Router
+from divebell.ops import BLOCK, Router
 from divebell.ops.batch import Batch
 from divebell.weights.tensor import Tensor
 
@@ -140,6 +140,27 @@ def mla(
             probabilities = _attend(q[tokens, head] @ keys.T, batch.positions[tokens], scale, None)
             out[tokens, head] = probabilities @ (latents @ value_up[head].T)
     return out.reshape(len(q), -1)
+
+
+def block_maxima(x: np.ndarray) -> np.ndarray:
+    return _blocks(x).max(axis=-1)
+
+
+def block_sums(x: np.ndarray, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    maxima = block_maxima(x)
+    base = np.where(maxima == -np.inf, np.float32(0), maxima)
+    return maxima, np.exp((_blocks(x) - base[..., None]) / np.float32(temperature)).sum(axis=-1)
+
+
+def at_least(row: np.ndarray, maxima: np.ndarray, threshold: float) -> np.ndarray:
+    return np.flatnonzero(row >= np.float32(threshold)).astype(np.int32)
+
+
+def _blocks(x: np.ndarray) -> np.ndarray:
+    """(..., blocks, BLOCK), the last block filled up with what changes neither maximum nor sum."""
+    *rows, n = x.shape
+    padded = np.pad(x, [(0, 0)] * len(rows) + [(0, -n % BLOCK)], constant_values=-np.inf)
+    return padded.reshape(*rows, -(-n // BLOCK), BLOCK)
 
 
 def _silu(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,4 @@
+#include "kernels.h"
+
+extern const SampleTable sample_neon;
+const SampleTable sample_neon = {maxima, sums};

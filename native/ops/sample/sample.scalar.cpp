@@ -1,0 +1,4 @@
+#include "kernels.h"
+
+extern const SampleTable sample_scalar;
+const SampleTable sample_scalar = {maxima, sums};
