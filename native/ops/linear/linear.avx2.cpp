@@ -11,6 +11,7 @@ struct Avx2 {
     static constexpr int lanes = 8, panels = 2, tokens = 2, float_tokens = 5, row_tokens = 3, signed_from = 64;
     static constexpr int64_t tile_from = 6;
     template <Format F> using Blocks = ::Blocks<F>;
+    static constexpr int place(int column) { return column; }
 
     static Floats zero() { return _mm256_setzero_ps(); }
     static Floats load(const float* p) { return _mm256_loadu_ps(p); }
@@ -76,4 +77,4 @@ struct Avx2 {
 };
 
 extern const LinearTable linear_avx2;
-const LinearTable linear_avx2 = {prepare_chunk, quantize_group, panel<Avx2>, decode<Avx2>, swish};
+const LinearTable linear_avx2 = {prepare_chunk<Avx2>, quantize_group<Avx2>, panel<Avx2>, decode<Avx2>, swish};

@@ -2,8 +2,10 @@
 #include "table.h"
 
 // vpdpbusd: 64 products u8 x s8 a vector, four to an int32 lane, one such instruction a cycle on Zen 4 (two 256-bit
-// halves). Decoding 64 columns of Q4_0: 36 bytes read, 2 loads, 1 shift, 1 and, 1 dot, 1 conversion, 1 permute, 1 fma:
-// about 5 cycles, so a core can eat some 25 GB/s, more than memory gives it.
+// halves; two 512-bit instructions of any kind a cycle). Rows: a vector holds 8 columns of each of a chunk's 8 groups, so
+// that four dot products add up in one register, whose lanes 2g and 2g + 1 belong to group g: one conversion and one fma
+// serve 256 columns. Of Q4_0 those are 144 bytes: 5 loads, 6 permutes, 2 shifts, 4 ands, 4 dots and 6 more, about 11
+// cycles: a core can eat some 45 GB/s, more than memory gives it.
 // Tiles: 2 vectors of rows by 4 tokens: 8 dots for 2 loads and 4 broadcasts; a group of 32 columns costs 64 dots and
 // 16 to 24 float operations on the same units, so 73 to 80 % of the dot rate is the ceiling.
 struct Avx512 {
@@ -12,6 +14,7 @@ struct Avx512 {
     static constexpr int lanes = 16, panels = 2, tokens = 4, float_tokens = 8, row_tokens = 4, signed_from = 1 << 30;
     static constexpr int64_t tile_from = 5;
     template <Format F> using Blocks = WideBlocks<F>;
+    static constexpr int place(int column) { return column % 32 / 8 * 64 + column / 32 * 8 + column % 8; }
 
     static Floats zero() { return _mm512_setzero_ps(); }
     static Floats load(const float* p) { return _mm512_loadu_ps(p); }
@@ -72,46 +75,37 @@ struct Avx512 {
 
 namespace {
 
-// Lanes of the 64 columns j take the scale of their group: 8 lanes a group of 32, 4 a group of 16.
-template <int Group>
-inline __m512i spread(int j) {
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return _mm512_add_epi32(_mm512_srli_epi32(lane, Group == 32 ? 3 : 2), _mm512_set1_epi32(64 / Group * j));
+// Of 16 numbers, the even ones twice each, or the odd ones.
+template <int Odd>
+inline __m512 alternate(__m512 v) {
+    return _mm512_permute_ps(v, Odd ? 0xf5 : 0xa0);
 }
 
-template <class V>
-inline __m512 activation_scales(const Chunk& x) {
-    __m512 s = _mm512_castps256_ps512(_mm256_load_ps(x.scale));
-    return V::group == 32 ? s : _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), s);
-}
+inline __m512i dot(__m512i sum, __m512i u, const Chunk& x, int k) { return _mm512_dpbusd_epi32(sum, u, _mm512_load_si512(x.q + 64 * k)); }
 
-template <class V>
-inline __m512 activation_sums(const Chunk& x) {
-    return V::group == 32 ? _mm512_zextps256_ps512(_mm256_load_ps(x.sum32)) : _mm512_load_ps(x.sum16);
-}
-
-// One chunk: N tokens share the unpacked quants. `pairs` of 64 columns hold numbers.
+// One chunk: N tokens share the unpacked quants.
 template <class V, int N>
-inline void row_chunk(const uint8_t* p, const Chunk* const* x, int pairs, __m512 (*sum)[2], __m512* rest) {
+inline void row_chunk(const uint8_t* p, const Chunk* const* x, __m512 (*sum)[2], __m512* rest) {
     Scales s = V::scales(p);
-    __m512 scale[N];
+    __m512i u[4];
+    V::quads(p, u);
     for (int i = 0; i < N; ++i) {
-        scale[i] = _mm512_mul_ps(s.a, activation_scales<V>(*x[i]));
-        rest[i] = _mm512_fmadd_ps(V::offset ? s.b : s.a, activation_sums<V>(*x[i]), rest[i]);
-    }
-    for (int j = 0; j < pairs; ++j) {
-        __m512i u = V::quants(p, j);
-        for (int i = 0; i < N; ++i) {
-            __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, _mm512_load_si512(x[i]->q + 64 * j));
-            __m512& to = sum[i][j % 2];
-            to = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_permutexvar_ps(spread<V::group>(j), scale[i]), to);
+        __m512 scale = twice(_mm256_load_ps(x[i]->scale));
+        rest[i] = _mm512_fmadd_ps(V::offset ? s.b : s.a, _mm512_load_ps(x[i]->sum16), rest[i]);
+        __m512i low = dot(dot(_mm512_setzero_si512(), u[0], *x[i], 0), u[1], *x[i], 1);
+        if constexpr (V::group == 32) {
+            __m512i all = dot(dot(low, u[2], *x[i], 2), u[3], *x[i], 3);
+            sum[i][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(s.a, scale), sum[i][0]);
+        } else {
+            __m512i high = dot(dot(_mm512_setzero_si512(), u[2], *x[i], 2), u[3], *x[i], 3);
+            sum[i][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(low), _mm512_mul_ps(alternate<0>(s.a), scale), sum[i][0]);
+            sum[i][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), _mm512_mul_ps(alternate<1>(s.a), scale), sum[i][1]);
         }
     }
 }
 
 template <class V>
 inline __m512 join(__m512 sum, __m512 rest) {
-    if constexpr (V::group == 32) rest = _mm512_maskz_mov_ps(0x00ff, rest);  // the upper lanes of a, b are arbitrary
     return V::offset ? _mm512_add_ps(sum, rest) : _mm512_fnmadd_ps(_mm512_set1_ps(V::zero), rest, sum);
 }
 
@@ -120,7 +114,9 @@ inline __m512 join(__m512 sum, __m512 rest) {
 template <class B, int N>
 void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
     using V = typename B::Vector;
-    constexpr int ahead = 1536;  // bytes: some 100 ns of reading, past the end of a row into the next
+    constexpr int ahead = 2048;  // bytes: some 100 ns of reading, past the end of a row into the next
+    const uint8_t* end = w.row(first + n);
+    const int64_t jump = in.next ? in.next - end : 0;
     int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols;
     alignas(64) uint8_t copy[V::chunk_bytes + 64];
     const Chunk* x[N];
@@ -130,14 +126,15 @@ void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& 
         __m512 sum[N][2], rest[N];
         for (int i = 0; i < N; ++i) sum[i][0] = sum[i][1] = rest[i] = zero();
         for (int64_t c = 0; c < whole; ++c, p += V::chunk_bytes) {
-            for (int line = 0; line < V::chunk_bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p) + ahead + line, _MM_HINT_T0);
-            row_chunk<V, N>(p, x, 4, sum, rest);
+            const uint8_t* later = p + ahead + (p + ahead < end ? 0 : jump);
+            for (int line = 0; line < V::chunk_bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(later) + line, _MM_HINT_T0);
+            row_chunk<V, N>(p, x, sum, rest);
             for (int i = 0; i < N; ++i) ++x[i];
         }
-        if (left) row_chunk<V, N>(whole_chunk<V>(p, left, copy), x, static_cast<int>((left + 63) / 64), sum, rest);
+        if (left) row_chunk<V, N>(whole_chunk<V>(p, left, copy), x, sum, rest);
         for (int i = 0; i < N; ++i) out[(t + i) * stride + r - first] = total(join<V>(_mm512_add_ps(sum[i][0], sum[i][1]), rest[i]));
     }
 }
 
 extern const LinearTable linear_avx512;
-const LinearTable linear_avx512 = {prepare_chunk, quantize_group, panel<Avx512>, decode<Avx512>, swish};
+const LinearTable linear_avx512 = {prepare_chunk<Avx512>, quantize_group<Avx512>, panel<Avx512>, decode<Avx512>, swish};

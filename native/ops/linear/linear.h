@@ -17,7 +17,7 @@ constexpr int panel_rows = 32;
 
 // 256 activations as int8; columns past the matrix are zero.
 struct alignas(64) Chunk {
-    int8_t q[chunk_cols];
+    int8_t q[chunk_cols];  // in the order that the instruction set's kernels read them
     float scale[8];    // of each 32
     float sum32[8];    // scale * sum of q, of each 32
     float sum16[16];   // the same of each 16
@@ -31,6 +31,7 @@ struct Input {
     const Chunk* chunks;  // (rows, chunks()), read by the block formats
     int64_t cols, T;
     const int32_t* tokens = nullptr;
+    const uint8_t* next = nullptr;  // weights that are read after these, if they do not lie right behind them
 
     INLINE int64_t row(int64_t i) const { return tokens ? tokens[i] : i; }
     INLINE int64_t chunk_count() const { return (cols + chunk_cols - 1) / chunk_cols; }

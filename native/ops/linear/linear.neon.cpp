@@ -10,6 +10,7 @@ struct Neon {
     static constexpr int lanes = 4, panels = 4, tokens = 2, float_tokens = 5, row_tokens = 4, signed_from = 1;
     static constexpr int64_t tile_from = 6;
     template <Format F> using Blocks = ::Blocks<F>;
+    static constexpr int place(int column) { return column; }
 
     static Floats zero() { return vdupq_n_f32(0); }
     static Floats load(const float* p) { return vld1q_f32(p); }
@@ -67,4 +68,4 @@ struct Neon {
 };
 
 extern const LinearTable linear_neon;
-const LinearTable linear_neon = {prepare_chunk, quantize_group, panel<Neon>, decode<Neon>, swish};
+const LinearTable linear_neon = {prepare_chunk<Neon>, quantize_group<Neon>, panel<Neon>, decode<Neon>, swish};

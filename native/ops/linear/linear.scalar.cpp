@@ -7,6 +7,7 @@ struct Scalar {
     static constexpr int lanes = 1, row_tokens = 4, signed_from = 1;
     static constexpr int64_t tile_from = 0;
     template <Format F> using Blocks = ::Blocks<F>;
+    static constexpr int place(int column) { return column; }
 
     static float zero() { return 0; }
     static float load(const float* p) { return *p; }
@@ -35,7 +36,7 @@ struct Scalar {
     }
 };
 
-const LinearTable linear_scalar = {prepare_chunk, quantize_group, panel<Scalar>, decode<Scalar>, swish};
+const LinearTable linear_scalar = {prepare_chunk<Scalar>, quantize_group<Scalar>, panel<Scalar>, decode<Scalar>, swish};
 
 const LinearTable& linear_table() {
 #if defined(__x86_64__)

@@ -8,7 +8,6 @@
 namespace {
 
 constexpr int64_t token_block = 512;         // activations of a block stay in L2 and L3 while all panels pass over them
-constexpr int64_t piece_bytes = 32 << 10;    // of weights: some 2 microseconds of reading
 constexpr int64_t inline_work = 48 << 10;    // weights' bytes times tokens below which a fork costs more than it saves
 
 int64_t panels_of(const Weight& w) { return (w.rows + panel_rows - 1) / panel_rows; }
@@ -36,12 +35,18 @@ void multiply_block(const std::vector<Product>& products, const Input& in, int64
     int64_t panels = 0, bytes = 0;
     for (const Product& product : products) panels += panels_of(*product.w), bytes += product.w->rows * product.w->row_bytes;
     if (bytes * in.T <= inline_work) return multiply_panels(products, 0, panels, in, token);
-    int64_t panel_bytes = std::max<int64_t>(1, bytes / std::max<int64_t>(1, panels) * in.T);
-    pool::parallel(panels, std::max<int64_t>(1, piece_bytes / panel_bytes),
+    pool::parallel(panels, panels_of_piece(panels, bytes),
                    [&](int64_t begin, int64_t end) { multiply_panels(products, begin, end, in, token); });
 }
 
 }  // namespace
+
+int64_t panels_of_piece(int64_t panels, int64_t bytes) {
+    constexpr int64_t most = 256 << 10;  // a piece begins with a wait for memory, so it must be long: 15 microseconds
+    constexpr int64_t each = 6;          // for a thread, so that one which falls behind costs little
+    int64_t fair = panels / (each * pool::threads()), long_enough = most * panels / std::max<int64_t>(1, bytes);
+    return std::max<int64_t>(1, std::min(fair, long_enough));
+}
 
 bool is_block_format(Format format) {
     return format != Format::F32 && format != Format::F16 && format != Format::BF16 && format != Format::F8_E4M3;

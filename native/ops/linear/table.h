@@ -125,14 +125,16 @@ inline float magnitude(const float* x) {
     return bits_to_float(most);
 }
 
-inline void quantize_group(const float* x, int g, Chunk* chunk) {
+template <class S>
+void quantize_group(const float* x, int g, Chunk* chunk) {
     float most = magnitude(x), inverse = most > 1e-30f ? 127.0f / most : 0.0f, scale = most / 127.0f;
-    int8_t* q = chunk->q + 32 * g;
+    int8_t q[32];
     for (int i = 0; i < 32; ++i) {
         float v = __builtin_nearbyintf(x[i] * inverse);
         v = v < 127.0f ? v : 127.0f;
         q[i] = static_cast<int8_t>(v > -127.0f ? v : -127.0f);
     }
+    for (int i = 0; i < 32; i += 8) std::memcpy(chunk->q + S::place(32 * g + i), q + i, 8);
     int32_t low = 0, high = 0;
     for (int i = 0; i < 16; ++i) low += q[i], high += q[16 + i];
     chunk->scale[g] = scale;
@@ -141,7 +143,8 @@ inline void quantize_group(const float* x, int g, Chunk* chunk) {
     chunk->sum32[g] = scale * static_cast<float>(low + high);
 }
 
-inline void prepare_chunk(const float* x, int64_t n, Chunk* chunk) {
+template <class S>
+void prepare_chunk(const float* x, int64_t n, Chunk* chunk) {
     float padded[32];
     for (int g = 0; g < 8; ++g) {
         int64_t left = n - 32 * g;
@@ -149,7 +152,7 @@ inline void prepare_chunk(const float* x, int64_t n, Chunk* chunk) {
             std::memset(padded, 0, sizeof padded);
             if (left > 0) std::memcpy(padded, x + 32 * g, left * sizeof(float));
         }
-        quantize_group(left < 32 ? padded : x + 32 * g, g, chunk);
+        quantize_group<S>(left < 32 ? padded : x + 32 * g, g, chunk);
     }
 }
 

@@ -3,7 +3,8 @@
 #include "blocks.h"
 
 // Matrix tiles, written once over `S`, an instruction set's vectors (see simd.*.h):
-//   S::lanes float32 or int32 numbers; S::Floats, S::Ints; S::panels vectors of rows and S::tokens tokens a tile.
+//   S::lanes float32 or int32 numbers; S::Floats, S::Ints; S::panels vectors of rows and S::tokens tokens a tile;
+//   S::place(c) is where a chunk's q holds column c: 8 columns from a multiple of 8 on lie side by side.
 // A lane is a row of W: the panel's rows are interleaved four bytes (or one float) each, so that one vector times one
 // broadcast of x serves `lanes` rows, and scales need one multiply and one fma for a whole group.
 namespace {
@@ -75,7 +76,7 @@ inline void block_tile(const BlockTile<S>& tile, int groups, const Chunk* const*
             typename S::Ints w[P];
             for (int p = 0; p < P; ++p) w[p] = S::load_bytes(u + (k * P + 4 * p) * L);
             for (int i = 0; i < N; ++i) {
-                typename S::Ints q = S::broadcast4(x[i]->q + g * B::group + k);
+                typename S::Ints q = S::broadcast4(x[i]->q + S::place(g * B::group + k));
                 for (int p = 0; p < P; ++p) dot[i][p] = S::template dot<is_signed<S, B>>(dot[i][p], w[p], q);
             }
         }

@@ -18,6 +18,8 @@ struct Hidden {
     Input input(int64_t count) const { return {floats, chunks, width, count}; }
 };
 
+constexpr int64_t few_tokens = 4;
+
 int64_t panels_of(int64_t rows) { return (rows + panel_rows - 1) / panel_rows; }
 
 thread_local Workspace thread_scratch, chunk_space, hidden_space;
@@ -35,20 +37,34 @@ void store_hidden(const Hidden& hidden, int64_t token, int64_t panel, const floa
     for (int64_t g = panel % 8 + 1; g < 8; ++g) linear_table().prepare_group(zeros, static_cast<int>(g), row + panel / 8);
 }
 
-void hidden_panel(const Group& group, const Hidden& hidden, const Input& x, int64_t panel) {
-    int64_t first = panel * panel_rows, n = std::min<int64_t>(panel_rows, hidden.width - first);
-    Input in = x;
-    in.tokens = group.tokens, in.T = group.count;
-    float* gate = thread_scratch.get<float>(2 * group.count * panel_rows);
-    float* up = gate + group.count * panel_rows;
-    linear_table().panel(*group.net.gate, first, n, in, gate, panel_rows);
-    linear_table().panel(*group.net.up, first, n, in, up, panel_rows);
-    for (int64_t t = 0; t < group.count; ++t) {
-        float* h = gate + t * panel_rows;
-        linear_table().swish(h, up + t * panel_rows, h, n);
-        store_hidden(hidden, t, panel, h, n);
+// One panel after the other of one matrix: its rows lie in one stretch of memory. out: (count, panels * panel_rows).
+void stretch_of(const Weight& w, int64_t panel, int64_t panels, Input in, const uint8_t* next, float* out) {
+    for (int64_t p = 0; p < panels; ++p) {
+        int64_t first = (panel + p) * panel_rows, n = std::min<int64_t>(panel_rows, w.rows - first);
+        in.next = p + 1 < panels ? nullptr : next;
+        linear_table().panel(w, first, n, in, out + p * panel_rows, panels * panel_rows);
     }
 }
+
+void hidden_panels(const Group& group, const Hidden& hidden, const Input& x, int64_t panel, int64_t panels) {
+    int64_t width = panels * panel_rows, first = panel * panel_rows;
+    Input in = x;
+    in.tokens = group.tokens, in.T = group.count;
+    float* gate = thread_scratch.get<float>(2 * group.count * width);
+    float* up = gate + group.count * width;
+    stretch_of(*group.net.gate, panel, panels, in, group.net.up->row(first), gate);
+    stretch_of(*group.net.up, panel, panels, in, group.net.gate->row(first + width), up);
+    for (int64_t t = 0; t < group.count; ++t)
+        for (int64_t p = 0; p < panels; ++p) {
+            float* h = gate + t * width + p * panel_rows;
+            int64_t n = std::min<int64_t>(panel_rows, hidden.width - first - p * panel_rows);
+            linear_table().swish(h, up + t * width + p * panel_rows, h, n);
+            store_hidden(hidden, t, panel + p, h, n);
+        }
+}
+
+// Long stretches feed memory's pipeline; many tokens keep to one panel, whose results stay in cache.
+int64_t run_of(const Group& group, int64_t panels) { return group.count <= few_tokens ? panels : 1; }
 
 void add_weighted(const Group& group, const float* part, int64_t first, int64_t n, int64_t d, float* y) {
     for (int64_t i = 0; i < group.count; ++i) {
@@ -63,7 +79,9 @@ void output_panel(const std::vector<Group>& groups, const std::vector<Hidden>& h
     for (int64_t t = 0; t < T; ++t) std::memset(y + t * d + first, 0, n * sizeof(float));
     for (size_t g = 0; g < groups.size(); ++g) {
         float* part = thread_scratch.get<float>(groups[g].count * panel_rows);
-        linear_table().panel(*groups[g].net.down, first, n, hidden[g].input(groups[g].count), part, panel_rows);
+        Input in = hidden[g].input(groups[g].count);
+        in.next = g + 1 < groups.size() ? groups[g + 1].net.down->row(first) : groups[0].net.down->row(first + n);
+        linear_table().panel(*groups[g].net.down, first, n, in, part, panel_rows);
         add_weighted(groups[g], part, first, n, d, y);
     }
 }
@@ -106,13 +124,18 @@ void feed_forward(const float* x, int64_t T, int64_t d, const std::vector<Group>
     std::vector<Hidden> hidden = lay_out(groups);
     std::vector<int64_t> ends;
     for (const Hidden& h : hidden) ends.push_back(panels_of(h.width) + (ends.empty() ? 0 : ends.back()));
-    pool::Pieces hidden_pieces(ends.empty() ? 0 : ends.back(), 1), output_pieces(panels_of(d), 1);
+    int64_t panels = ends.empty() ? 0 : ends.back(), bytes = 0;
+    for (const Group& g : groups) bytes += 2 * g.net.gate->rows * g.net.gate->row_bytes;
+    pool::Pieces hidden_pieces(panels, panels_of_piece(panels, bytes)), output_pieces(panels_of(d), panels_of_piece(panels_of(d), bytes / 2));
     pool::run([&](int, int) {
-        for (int64_t begin, end; hidden_pieces.next(begin, end);) {
-            size_t g = std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin();
-            hidden_panel(groups[g], hidden[g], in, begin - (g ? ends[g - 1] : 0));
-        }
+        for (int64_t begin, end; hidden_pieces.next(begin, end);)
+            for (int64_t panel = begin, count; panel < end; panel += count) {
+                size_t g = std::upper_bound(ends.begin(), ends.end(), panel) - ends.begin();
+                count = run_of(groups[g], std::min(end, ends[g]) - panel);
+                hidden_panels(groups[g], hidden[g], in, panel - (g ? ends[g - 1] : 0), count);
+            }
         pool::barrier();
-        for (int64_t begin, end; output_pieces.next(begin, end);) output_panel(groups, hidden, begin, T, d, y);
+        for (int64_t begin, end; output_pieces.next(begin, end);)
+            for (int64_t panel = begin; panel < end; ++panel) output_panel(groups, hidden, panel, T, d, y);
     });
 }
