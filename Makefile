@@ -2,7 +2,7 @@
 # make chat PROMPT="..."        one answer on stdout
 # make test                     everything that CI runs: lint, kernels under each instruction set and AddressSanitizer, all tests
 # make quick                    the tests without the slow ones
-# make bench                    speed against the machine's floor
+# make bench                    speed beside llama.cpp's, on the same files
 # make lint, make format        ruff and the arrows between packages
 
 SHELL := /bin/bash
@@ -44,7 +44,7 @@ kernels: .venv/installed-test
 asan: .venv/installed-test
 	scripts/asan.sh tests/ops tests/weights
 
-bench: .venv/installed-test
+bench: .venv/installed-bench
 	$(BIN)/python benchmarks/peers.py
 
 clean:
@@ -54,6 +54,11 @@ clean:
 	@echo "installing divebell and what it needs into .venv" >&2
 	@$(PYTHON) scripts/environment.py
 	@touch $@
+
+.venv/installed-bench: $(SOURCES)
+	@echo "installing divebell with what its benchmarks need into .venv" >&2
+	@$(PYTHON) scripts/environment.py bench
+	@touch .venv/installed $@
 
 .venv/installed-test: $(SOURCES)
 	@echo "installing divebell with its test tools into .venv" >&2
