@@ -1,9 +1,16 @@
 """The default model, trained weights and all."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
+from smollm2 import in_transformers
 
 import divebell
 from divebell.cli import main
+from divebell.engine.sampler import log_sums
+from divebell.weights.pull import resolve
 
 pytestmark = pytest.mark.slow
 
@@ -37,3 +44,16 @@ def test_chat_answers_a_prompt_on_the_command_line(capsys):
     out, err = capsys.readouterr()
     assert "ocean" in out.lower()
     assert "tokens at" in err
+
+
+def test_perplexity_is_that_of_transformers(exact):
+    """Real weights on real text: to a thousandth in float32, to half a hundredth from the stored blocks."""
+    text = (Path(__file__).parents[2] / "LICENSE").read_text()
+    ids = exact.tokenizer.encode(text)[:1024]
+    with torch.no_grad():
+        rows = in_transformers(Path(resolve("smollm2-135m")))(torch.tensor([ids])).logits[0].numpy()
+    theirs = np.mean(rows[np.arange(1023), ids[1:]] - log_sums(rows[:-1]))
+    assert np.abs(exact.logits(ids) - rows).max() <= 2e-4 * rows.std()
+    assert abs(exact.score(ids).mean() - theirs) <= 1e-4
+    with divebell.load("smollm2-135m", context=1024) as stored:
+        assert abs(stored.score(ids).mean() - theirs) <= 0.02
