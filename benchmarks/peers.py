@@ -100,7 +100,9 @@ def _file(subject: Subject, folder: Path) -> Path:
 def _run(command: list[str]) -> dict[str, Any]:
     load = os.getloadavg()[0]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout) | {"load_average_before": load}
+    figures = json.loads(done.stdout)
+    figures.pop("model", None)  # a path of this machine's
+    return figures | {"load_average_before": load}
 
 
 def _brief(run: dict[str, Any]) -> str:
