@@ -12,14 +12,17 @@ constexpr int64_t inline_work = 48 << 10;    // weights' bytes times tokens belo
 
 int64_t panels_of(const Weight& w) { return (w.rows + panel_rows - 1) / panel_rows; }
 
+// Sums are kept side by side while they grow: rows of y are often a power of two apart, where few of them fit the caches.
 void multiply_panel(const Product& product, int64_t panel, const Input& in, int64_t token) {
+    static thread_local Workspace workspace;
     const Weight& w = *product.w;
     int64_t first = panel * panel_rows, n = std::min<int64_t>(panel_rows, w.rows - first);
-    float* out = product.y + token * w.rows + first;
-    linear_table().panel(w, first, n, in, out, w.rows);
-    if (product.bias)
-        for (int64_t t = 0; t < in.T; ++t)
-            for (int64_t r = 0; r < n; ++r) out[t * w.rows + r] += product.bias[first + r];
+    float* sums = workspace.get<float>(in.T * panel_rows);
+    linear_table().panel(w, first, n, in, sums, panel_rows);
+    for (int64_t t = 0; t < in.T; ++t) {
+        float* out = product.y + (token + t) * w.rows + first;
+        for (int64_t r = 0; r < n; ++r) out[r] = sums[t * panel_rows + r] + (product.bias ? product.bias[first + r] : 0.0f);
+    }
 }
 
 // Panels of all products in one line, so that one counter hands them out.

@@ -103,6 +103,12 @@ inline void by_tokens(int64_t tokens, const Body& body) {
         if (t < tokens) by_tokens<Most - 1>(tokens - t, [&]<int N>(int64_t i) { body.template operator()<N>(t + i); });
 }
 
+// Tokens t .. t + n of chunk c on their way into L1: they lie a row of chunks apart, which no hardware guesses.
+inline void fetch(const Input& in, int64_t t, int64_t n, int64_t c) {
+    for (int64_t i = t; i < t + n && i < in.T; ++i)
+        for (size_t line = 0; line < sizeof(Chunk); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(in.quantized(i) + c) + line);
+}
+
 // Rows first .. first + n (n <= tile_rows) for all tokens: each chunk of the panel is unpacked once and stays in L1.
 template <class S, class B>
 void block_panel(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
@@ -116,6 +122,7 @@ void block_panel(const Weight& w, int64_t first, int64_t n, const Input& in, flo
         by_tokens<S::tokens>(in.T, [&]<int N>(int64_t t) {
             const Chunk* x[N];
             float* y[N];
+            fetch(in, t + N, N, c);
             for (int i = 0; i < N; ++i) x[i] = in.quantized(t + i) + c, y[i] = out + (t + i) * stride;
             block_tile<S, B, N>(tile, groups_of<B>(left), x, y, n, c == 0);
         });
