@@ -9,7 +9,7 @@ from divebell.errors import BadFile
 # Together they keep any file below 200 MB and a second: text takes up to nine times its bytes while it is read (as
 # bytes, as characters of four bytes, and those once more as a value), a name with its value some 350 bytes.
 MOST_BYTES = 16 << 20  # the index of a trillion-parameter model takes 14 MB
-MOST_VALUES = 400_000  # and has 140,000 names
+MOST_VALUES = 300_000  # and has 140,000 names
 MOST_DIGITS = 400
 PAIR = rb"\\u[dD][89abAB]..\\u[dD][c-fC-F].."
 WHOLE_TEXT = re.compile(rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F]).|" + PAIR + rb")*+", re.DOTALL)
