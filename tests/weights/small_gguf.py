@@ -54,13 +54,18 @@ def write_by_package(path):
     writer.add_array("words", WORDS)
     writer.add_array("types", [-1, 0, 2**31 - 1])
     writer.add_array("flags", [True, False])
+    finish(writer)
+    return path
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Adds the tensors and writes it all."""
     for name, (kind, _) in STORED.items():
         writer.add_tensor(name, BLOCKS[name], raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 def plain(value: object) -> object:

@@ -4,7 +4,7 @@ import gguf
 import pytest
 from hostile import replace
 from hostile_gguf import ARCHITECTURE, I32, U32, array, entry, info, join, u32
-from small_gguf import BLOCKS, STORED
+from small_gguf import BLOCKS, finish
 
 from divebell.errors import BadFile, BadInput
 from divebell.weights.gguf import read_split
@@ -32,12 +32,7 @@ def test_a_split_file_is_read_whole(tmp_path):
 
 def test_splits_of_the_package_are_read(tmp_path):
     writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama", split_max_tensors=2)
-    for name, (kind, _) in STORED.items():
-        writer.add_tensor(name, BLOCKS[name], raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     files, _, tensors = read_split(tmp_path / "m-00001-of-00003.gguf")
     assert len(files) == 3
     assert {name: tensor.data.tobytes() for name, tensor in tensors.items()} == {

@@ -42,6 +42,15 @@ void multiply_block(const std::vector<Product>& products, const Input& in, int64
                    [&](int64_t begin, int64_t end) { multiply_panels(products, begin, end, in, token); });
 }
 
+// Chunks begin .. end of all rows' in a line.
+void prepare_chunks(const float* x, int64_t cols, int64_t begin, int64_t end, Chunk* chunks) {
+    int64_t count = (cols + chunk_cols - 1) / chunk_cols;
+    for (int64_t i = begin; i < end; ++i) {
+        int64_t c = i % count * chunk_cols;
+        linear_table().prepare(x + i / count * cols + c, cols - c, chunks + i);
+    }
+}
+
 }  // namespace
 
 int64_t panels_of_piece(int64_t panels, int64_t bytes) {
@@ -57,12 +66,16 @@ bool is_block_format(Format format) {
 
 void prepare(const float* x, int64_t T, int64_t cols, Chunk* chunks) {
     int64_t count = (cols + chunk_cols - 1) / chunk_cols;
-    pool::parallel(T * count, 32, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-            int64_t c = i % count * chunk_cols;
-            linear_table().prepare(x + i / count * cols + c, cols - c, chunks + i);
-        }
-    });
+    pool::parallel(T * count, 32, [&](int64_t begin, int64_t end) { prepare_chunks(x, cols, begin, end, chunks); });
+}
+
+void prepare_here(const float* x, int64_t T, int64_t cols, Chunk* chunks) {
+    prepare_chunks(x, cols, 0, T * ((cols + chunk_cols - 1) / chunk_cols), chunks);
+}
+
+void multiply_here(const Weight& w, const Input& in, float* out, int64_t stride) {
+    for (int64_t first = 0; first < w.rows; first += panel_rows)
+        linear_table().panel(w, first, std::min<int64_t>(panel_rows, w.rows - first), in, out + first, stride);
 }
 
 void multiply(const float* x, int64_t T, int64_t cols, const std::vector<Product>& products) {

@@ -21,3 +21,8 @@ int64_t panels_of_piece(int64_t panels, int64_t bytes);
 
 // x's rows as chunks; `chunks` holds T * Input::chunk_count() of them. Large inputs are shared out to the pool.
 void prepare(const float* x, int64_t T, int64_t cols, Chunk* chunks);
+
+// The same two for the calling thread alone, within a job of the pool.
+// out[t * stride + r] = row r of w times row t of the input.
+void prepare_here(const float* x, int64_t T, int64_t cols, Chunk* chunks);
+void multiply_here(const Weight& w, const Input& in, float* out, int64_t stride);

@@ -26,20 +26,15 @@ Batch selected(const Batch& whole, const std::vector<int64_t>& sequences, std::v
     return {positions->data(), starts->data(), lengths->data(), pages->data(), pieces(sequences.size()), pieces(tokens->size()), whole.table_width};
 }
 
-float* workspace(Workspace* space, int64_t count) { return space->get<float>(count); }
-
-// out[i * stride + r] = w x_i for n rows of floats, rounded to int8 first where the format multiplies in int8.
-void multiply_here(const Weight& w, const float* x, int64_t n, float* out, int64_t stride) {
+// n rows of floats, rounded to int8 first where the format multiplies in int8.
+void multiply_rows(const Weight& w, const float* x, int64_t n, float* out, int64_t stride) {
     Input in{x, nullptr, w.cols, n};
     if (is_block_format(w.format)) {
         Chunk* chunks = chunk_space.get<Chunk>(n * in.chunk_count());
-        for (int64_t i = 0; i < n; ++i)
-            for (int64_t c = 0; c < in.chunk_count(); ++c)
-                linear_table().prepare(x + i * w.cols + c * chunk_cols, w.cols - c * chunk_cols, chunks + i * in.chunk_count() + c);
+        prepare_here(x, n, w.cols, chunks);
         in.chunks = chunks;
     }
-    for (int64_t first = 0; first < w.rows; first += panel_rows)
-        linear_table().panel(w, first, std::min<int64_t>(panel_rows, w.rows - first), in, out + first, stride);
+    multiply_here(w, in, out, stride);
 }
 
 }  // namespace
@@ -50,8 +45,8 @@ Absorbed::Absorbed(const Mla& problem, const std::vector<int64_t>& sequences)
                1, problem.heads, problem.width(), problem.rank, problem.scale, 0, 0},
       absorbing_(problem.heads, 1), attending_(0, 1), merging_(0, 1), raising_(problem.heads, 1) {
     static thread_local Workspace queries, sums;
-    q_ = workspace(&queries, count() * problem.heads * problem.width());
-    mixed_ = workspace(&sums, count() * problem.heads * problem.rank);
+    q_ = queries.get<float>(count() * problem.heads * problem.width());
+    mixed_ = sums.get<float>(count() * problem.heads * problem.rank);
     problem_.q = q_, problem_.out = mixed_;
     plan(problem_, &plan_);
     parts_ = parts_of(plan_, problem.rank);
@@ -100,7 +95,7 @@ void Absorbed::absorb_columns(int64_t head) {
     float* x = input_space.get<float>(count() * mla_.nope);
     for (int64_t i = 0; i < count(); ++i)
         std::memcpy(x + i * mla_.nope, mla_.q + (tokens_[i] * mla_.heads + head) * mla_.dim(), mla_.nope * sizeof(float));
-    multiply_here(mla_.keys_up(head), x, count(), q_ + head * mla_.width(), mla_.heads * mla_.width());
+    multiply_rows(mla_.keys_up(head), x, count(), q_ + head * mla_.width(), mla_.heads * mla_.width());
 }
 
 void Absorbed::raise(int64_t head) {
@@ -108,7 +103,7 @@ void Absorbed::raise(int64_t head) {
     float* y = x + count() * mla_.rank;
     for (int64_t i = 0; i < count(); ++i)
         std::memcpy(x + i * mla_.rank, mixed_ + (i * mla_.heads + head) * mla_.rank, mla_.rank * sizeof(float));
-    multiply_here(mla_.values_up(head), x, count(), y, mla_.v);
+    multiply_rows(mla_.values_up(head), x, count(), y, mla_.v);
     for (int64_t i = 0; i < count(); ++i)
         std::memcpy(mla_.out + (tokens_[i] * mla_.heads + head) * mla_.v, y + i * mla_.v, mla_.v * sizeof(float));
 }

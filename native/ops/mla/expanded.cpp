@@ -27,8 +27,8 @@ public:
         for (int64_t i = 0; i < count; ++i) read(sequence, first + i, i);
         Input in{latents_, nullptr, mla_.rank, count};
         if (is_block_format(keys_up_.format) || is_block_format(values_up_.format)) in.chunks = rounded(in);
-        multiply(keys_up_, in, keys_, mla_.dim());
-        multiply(values_up_, in, values_, mla_.v);
+        multiply_here(keys_up_, in, keys_, mla_.dim());
+        multiply_here(values_up_, in, values_, mla_.v);
         if (narrowed_) attention_table().narrow(keys_, count * mla_.dim(), narrow_keys_);
         if (narrowed_) attention_table().narrow(values_, count * mla_.v, narrow_values_);
     }
@@ -56,15 +56,8 @@ private:
 
     const Chunk* rounded(const Input& in) {
         Chunk* chunks = chunk_space_.get<Chunk>(in.T * in.chunk_count());
-        for (int64_t i = 0; i < in.T; ++i)
-            for (int64_t c = 0; c < in.chunk_count(); ++c)
-                linear_table().prepare(latents_ + i * mla_.rank + c * chunk_cols, mla_.rank - c * chunk_cols, chunks + i * in.chunk_count() + c);
+        prepare_here(latents_, in.T, mla_.rank, chunks);
         return chunks;
-    }
-
-    static void multiply(const Weight& w, const Input& in, float* out, int64_t stride) {
-        for (int64_t first = 0; first < w.rows; first += panel_rows)
-            linear_table().panel(w, first, std::min<int64_t>(panel_rows, w.rows - first), in, out + first, stride);
     }
 
     RowSet rows(const float* wide, const uint16_t* narrow, int64_t from, int64_t width, int count) const {
