@@ -56,6 +56,7 @@ def measure(
 ) -> dict[str, Any]:
     """What `divebell bench --json` prints."""
     from divebell import models
+    from divebell.engine.residence import bring_in
     from divebell.engine.timing import Bench
     from divebell.engine.traffic import Traffic
     from divebell.ops import native
@@ -69,6 +70,7 @@ def measure(
     config = models.configuration(checkpoint)
     longest = _longest(prompts, decode, depths, config.max_positions)
     parameters = models.architecture(checkpoint.architecture, checkpoint.path).parameters(config)
+    bring_in(checkpoint)
     before = _floor()
     runner = Bench(
         lambda ops: models.load(checkpoint, ops),

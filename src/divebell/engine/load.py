@@ -12,6 +12,7 @@ from divebell.engine.info import info_of
 from divebell.engine.llm import LLM, Limits, Voice
 from divebell.engine.reading import ROWS
 from divebell.engine.recommended import recommended_sampling
+from divebell.engine.residence import bring_in
 from divebell.errors import BadInput
 
 WEIGHT_BITS: Mapping[str, float | None] = {"stored": None, "f32": 32, "bf16": 16, "q8": 8.5, "q4": 4.5}
@@ -39,6 +40,7 @@ def load(
     context, pages = budget.plan(context, description.max_positions)  # before any weight is read
     if threads is not None:
         native.set_threads(int(threads))
+    bring_in(checkpoint)
     model = models.load(checkpoint, native, weights)
     core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
     limits = Limits(model.config.vocab_size, context, description.max_positions)

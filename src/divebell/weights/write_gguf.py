@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from divebell.weights.entry import Entry
+from divebell.weights.mapped import let_go
 
 ALIGNMENT = 32
 
@@ -28,6 +29,7 @@ def write_gguf(
                 _pad(file)
                 write_pieces(file, entry, data)
             _pad(file)
+        let_go(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

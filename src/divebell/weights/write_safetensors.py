@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from divebell.weights.entry import Entry
+from divebell.weights.mapped import let_go
 from divebell.weights.write_gguf import write_pieces
 
 SHARD_BYTES = 4_000_000_000
@@ -51,6 +52,7 @@ def _write_file(path: Path, entries: Sequence[Entry], data: Iterator[np.ndarray]
             file.write(len(text).to_bytes(8, "little") + text)
             for entry in entries:
                 write_pieces(file, entry, data)
+        let_go(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
