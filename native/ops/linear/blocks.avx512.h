@@ -310,11 +310,4 @@ template <> struct Wide<Format::IQ4_XS> : Shape256<136, 32, 128> {
     static __m512i quants(const uint8_t* p, int j) { return look_up(iq4_values, nibbles(p + 8 + 32 * j, p + 24 + 32 * j)); }
 };
 
-template <Format F>
-struct WideBlocks : Vectors<Wide<F>, Wide<F>> {
-    using Vectors<Wide<F>, Wide<F>>::scales;
-    using Vectors<Wide<F>, Wide<F>>::quants;
-    using Vector = Wide<F>;
-};
-
 }  // namespace

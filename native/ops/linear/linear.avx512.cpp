@@ -1,4 +1,4 @@
-#include "blocks.avx512.h"
+#include "across.avx512.h"
 #include "table.h"
 
 // vpdpbusd: 64 products u8 x s8 a vector, four to an int32 lane, one such instruction a cycle on Zen 4 (two 256-bit
@@ -6,12 +6,12 @@
 // that four dot products add up in one register, whose lanes 2g and 2g + 1 belong to group g: one conversion and one fma
 // serve 256 columns. Of Q4_0 those are 144 bytes: 5 loads, 6 permutes, 2 shifts, 4 ands, 4 dots and 6 more, about 11
 // cycles: a core can eat some 45 GB/s, more than memory gives it.
-// Tiles: 2 vectors of rows by 4 tokens: 8 dots for 2 loads and 4 broadcasts; a group of 32 columns costs 64 dots and
-// 16 to 24 float operations on the same units, so 73 to 80 % of the dot rate is the ceiling.
+// Tiles: 2 vectors of rows by 6 tokens: 12 dots for 2 loads and 6 broadcasts; a group of 32 columns costs 96 dots and
+// 24 to 36 float operations on the same units, so 73 to 80 % of the dot rate is the ceiling.
 struct Avx512 {
     using Floats = __m512;
     using Ints = __m512i;
-    static constexpr int lanes = 16, panels = 2, tokens = 4, float_tokens = 8, row_tokens = 4, signed_from = 1 << 30;
+    static constexpr int lanes = 16, panels = 2, tokens = 6, float_tokens = 8, row_tokens = 4, signed_from = 1 << 30;
     static constexpr int64_t tile_from = 5;
     template <Format F> using Blocks = WideBlocks<F>;
     static constexpr int place(int column) { return column % 32 / 8 * 64 + column / 32 * 8 + column % 8; }

@@ -25,18 +25,22 @@ struct alignas(64) Chunk {
     int32_t count16[16];
 };
 
+INLINE inline int64_t chunks_of(int64_t cols) { return (cols + chunk_cols - 1) / chunk_cols; }
+// From one row's chunks to the next row's: odd, since rows a power of two apart would share a few sets of the caches.
+INLINE inline int64_t chunk_stride(int64_t cols) { return chunks_of(cols) | 1; }
+
 // The right-hand side: T rows of `cols` numbers. Row i is row tokens[i] of the arrays, or row i where tokens is null.
 struct Input {
     const float* x;       // (rows, cols), read by the float formats
-    const Chunk* chunks;  // (rows, chunks()), read by the block formats
+    const Chunk* chunks;  // (rows, chunk_stride(cols)), read by the block formats
     int64_t cols, T;
     const int32_t* tokens = nullptr;
     const uint8_t* next = nullptr;  // weights that are read after these, if they do not lie right behind them
 
     INLINE int64_t row(int64_t i) const { return tokens ? tokens[i] : i; }
-    INLINE int64_t chunk_count() const { return (cols + chunk_cols - 1) / chunk_cols; }
+    INLINE int64_t chunk_count() const { return chunks_of(cols); }
     INLINE const float* floats(int64_t i) const { return x + row(i) * cols; }
-    INLINE const Chunk* quantized(int64_t i) const { return chunks + row(i) * chunk_count(); }
+    INLINE const Chunk* quantized(int64_t i) const { return chunks + row(i) * chunk_stride(cols); }
 };
 
 struct LinearTable {

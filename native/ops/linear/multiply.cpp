@@ -44,10 +44,10 @@ void multiply_block(const std::vector<Product>& products, const Input& in, int64
 
 // Chunks begin .. end of all rows' in a line.
 void prepare_chunks(const float* x, int64_t cols, int64_t begin, int64_t end, Chunk* chunks) {
-    int64_t count = (cols + chunk_cols - 1) / chunk_cols;
+    int64_t count = chunks_of(cols);
     for (int64_t i = begin; i < end; ++i) {
-        int64_t c = i % count * chunk_cols;
-        linear_table().prepare(x + i / count * cols + c, cols - c, chunks + i);
+        int64_t row = i / count, c = i % count;
+        linear_table().prepare(x + row * cols + c * chunk_cols, cols - c * chunk_cols, chunks + row * chunk_stride(cols) + c);
     }
 }
 
@@ -65,12 +65,11 @@ bool is_block_format(Format format) {
 }
 
 void prepare(const float* x, int64_t T, int64_t cols, Chunk* chunks) {
-    int64_t count = (cols + chunk_cols - 1) / chunk_cols;
-    pool::parallel(T * count, 32, [&](int64_t begin, int64_t end) { prepare_chunks(x, cols, begin, end, chunks); });
+    pool::parallel(T * chunks_of(cols), 32, [&](int64_t begin, int64_t end) { prepare_chunks(x, cols, begin, end, chunks); });
 }
 
 void prepare_here(const float* x, int64_t T, int64_t cols, Chunk* chunks) {
-    prepare_chunks(x, cols, 0, T * ((cols + chunk_cols - 1) / chunk_cols), chunks);
+    prepare_chunks(x, cols, 0, T * chunks_of(cols), chunks);
 }
 
 void multiply_here(const Weight& w, const Input& in, float* out, int64_t stride) {
@@ -86,7 +85,7 @@ void multiply(const float* x, int64_t T, int64_t cols, const std::vector<Product
     for (int64_t t = 0; t < T; t += size) {
         Input in{x + t * cols, nullptr, cols, std::min(size, T - t)};
         if (blocks) {
-            Chunk* chunks = workspace.get<Chunk>(in.T * in.chunk_count());
+            Chunk* chunks = workspace.get<Chunk>(in.T * chunk_stride(in.cols));
             prepare(in.x, in.T, cols, chunks);
             in.chunks = chunks;
         }

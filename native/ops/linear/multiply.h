@@ -19,7 +19,7 @@ bool is_block_format(Format format);
 // How many panels a thread should take at a time, of all `panels`, which are `bytes` of weights.
 int64_t panels_of_piece(int64_t panels, int64_t bytes);
 
-// x's rows as chunks; `chunks` holds T * Input::chunk_count() of them. Large inputs are shared out to the pool.
+// x's rows as chunks; `chunks` holds T * chunk_stride(cols) of them. Large inputs are shared out to the pool.
 void prepare(const float* x, int64_t T, int64_t cols, Chunk* chunks);
 
 // The same two for the calling thread alone, within a job of the pool.

@@ -42,18 +42,40 @@ inline void unpack_row(const uint8_t* p, uint8_t* u) {
 }
 
 template <class S, class B>
-inline void unpack(const uint8_t* const* rows, int64_t columns_left, BlockTile<S>& tile) {
-    constexpr int R = tile_rows<S>, G = chunk_cols / B::group;
-    alignas(64) uint8_t u[R][chunk_cols], copy[B::chunk_bytes];
-    alignas(64) float a[R][16], b[R][16];
-    for (int r = 0; r < R; ++r) {
-        const uint8_t* p = whole_chunk<B>(rows[r], columns_left, copy);
-        B::scales(p, a[r], b[r]);
-        unpack_row<S, B>(p, u[r]);
+inline void unpack_quants(const uint8_t* const* rows, BlockTile<S>& tile) {
+    constexpr int R = tile_rows<S>;
+    if constexpr (requires { B::across(rows, tile.u); }) {
+        for (int r = 0; r < R; r += S::lanes) B::across(rows + r, tile.u + 4 * r);
+    } else {
+        alignas(64) uint8_t u[R][chunk_cols];
+        for (int r = 0; r < R; ++r) unpack_row<S, B>(rows[r], u[r]);
+        interleave<S>(reinterpret_cast<Word*>(u), chunk_cols / 4, chunk_cols / 4, reinterpret_cast<Word*>(tile.u));
     }
-    interleave<S>(reinterpret_cast<Word*>(u), chunk_cols / 4, chunk_cols / 4, reinterpret_cast<Word*>(tile.u));
+}
+
+template <class S, class B>
+inline void unpack_scales(const uint8_t* const* rows, BlockTile<S>& tile) {
+    constexpr int R = tile_rows<S>, G = chunk_cols / B::group;
+    alignas(64) float a[R][16], b[R][16];
+    for (int r = 0; r < R; ++r) B::scales(rows[r], a[r], b[r]);
     interleave<S>(reinterpret_cast<Word*>(a), 16, G, reinterpret_cast<Word*>(tile.a));
     if constexpr (B::offset) interleave<S>(reinterpret_cast<Word*>(b), 16, G, reinterpret_cast<Word*>(tile.b));
+}
+
+// rows: where each of tile_rows rows has its chunk.
+template <class S, class B>
+inline void unpack(const uint8_t* const* rows, int64_t columns_left, BlockTile<S>& tile) {
+    constexpr int R = tile_rows<S>;
+    if (columns_left >= chunk_cols) {
+        unpack_quants<S, B>(rows, tile);
+        unpack_scales<S, B>(rows, tile);
+        return;
+    }
+    alignas(64) uint8_t copies[R][B::chunk_bytes];
+    const uint8_t* whole[R];
+    for (int r = 0; r < R; ++r) whole[r] = whole_chunk<B>(rows[r], columns_left, copies[r]);
+    unpack_quants<S, B>(whole, tile);
+    unpack_scales<S, B>(whole, tile);
 }
 
 // N tokens against one chunk of a panel. Per group and vector of rows: group / 4 dot products, one conversion, one
@@ -65,18 +87,23 @@ inline void block_tile(const BlockTile<S>& tile, int groups, const Chunk* const*
     typename S::Floats sum[N][P];
     for (int i = 0; i < N; ++i)
         for (int p = 0; p < P; ++p) sum[i][p] = first ? S::zero() : S::load_part(y[i] + p * L, n - p * L);
+    alignas(64) int32_t start[N][16];
+    if constexpr (correct)
+        for (int i = 0; i < N; ++i)
+            for (int g = 0; g < chunk_cols / B::group; ++g) start[i][g] = -B::zero * (B::group == 32 ? x[i]->count32 : x[i]->count16)[g];
     for (int g = 0; g < groups; ++g) {
         typename S::Ints dot[N][P];
+        const int8_t* columns[N];
         for (int i = 0; i < N; ++i) {
-            const int32_t* count = B::group == 32 ? x[i]->count32 : x[i]->count16;
-            for (int p = 0; p < P; ++p) dot[i][p] = S::broadcast(correct ? -B::zero * count[g] : 0);
+            columns[i] = x[i]->q + S::place(g * B::group);
+            for (int p = 0; p < P; ++p) dot[i][p] = correct ? S::broadcast(start[i][g]) : S::broadcast(0);
         }
         const uint8_t* u = tile.u + g * B::group * R;
         for (int k = 0; k < B::group; k += 4) {
             typename S::Ints w[P];
             for (int p = 0; p < P; ++p) w[p] = S::load_bytes(u + (k * P + 4 * p) * L);
             for (int i = 0; i < N; ++i) {
-                typename S::Ints q = S::broadcast4(x[i]->q + S::place(g * B::group + k));
+                typename S::Ints q = S::broadcast4(columns[i] + S::place(k));
                 for (int p = 0; p < P; ++p) dot[i][p] = S::template dot<is_signed<S, B>>(dot[i][p], w[p], q);
             }
         }
@@ -94,19 +121,37 @@ inline void block_tile(const BlockTile<S>& tile, int groups, const Chunk* const*
         for (int p = 0; p < P; ++p) S::store_part(y[i] + p * L, sum[i][p], n - p * L);
 }
 
-// Calls body(first token, integral constant N) for runs of at most `Most` tokens.
+// Calls body<N>(first token) with N <= Most for n tokens from t on.
+template <int Most, class Body>
+inline void with_tokens(int64_t t, int64_t n, const Body& body) {
+    if constexpr (Most > 1)
+        if (n < Most) return with_tokens<Most - 1>(t, n, body);
+    body.template operator()<Most>(t);
+}
+
+// The same for all tokens in as few runs of at most `Most` as there can be, of equal length or one apart: a short run at the
+// end would cost nearly as much as a long one.
 template <int Most, class Body>
 inline void by_tokens(int64_t tokens, const Body& body) {
-    int64_t t = 0;
-    for (; t + Most <= tokens; t += Most) body.template operator()<Most>(t);
-    if constexpr (Most > 1)
-        if (t < tokens) by_tokens<Most - 1>(tokens - t, [&]<int N>(int64_t i) { body.template operator()<N>(t + i); });
+    int64_t runs = (tokens + Most - 1) / Most;
+    for (int64_t i = 0, t = 0, end; i < runs; ++i, t = end) {
+        end = (i + 1) * tokens / runs;
+        with_tokens<Most>(t, end - t, body);
+    }
 }
 
 // Tokens t .. t + n of chunk c on their way into L1: they lie a row of chunks apart, which no hardware guesses.
 inline void fetch(const Input& in, int64_t t, int64_t n, int64_t c) {
     for (int64_t i = t; i < t + n && i < in.T; ++i)
         for (size_t line = 0; line < sizeof(Chunk); line += 64) __builtin_prefetch(reinterpret_cast<const char*>(in.quantized(i) + c) + line);
+}
+
+// Of the panel's rows the share that belongs to tokens t .. t + n, at `p` of the first row: all are on their way when the
+// last token is done.
+template <int R>
+inline void fetch_rows(const Weight& w, const uint8_t* p, int64_t bytes, const Input& in, int64_t t, int64_t n) {
+    for (int64_t r = t * R / in.T; r < (t + n) * R / in.T; ++r)
+        for (int64_t at = 0; at < bytes + 63; at += 64) __builtin_prefetch(p + r * w.row_bytes + (at < bytes ? at : bytes - 1));
 }
 
 // Rows first .. first + n (n <= tile_rows) for all tokens: each chunk of the panel is unpacked once and stays in L1.
@@ -119,10 +164,12 @@ void block_panel(const Weight& w, int64_t first, int64_t n, const Input& in, flo
         for (int r = 0; r < R; ++r) rows[r] = w.row(first + (r < n ? r : n - 1)) + c * B::chunk_bytes;
         int64_t left = in.cols - c * chunk_cols;
         unpack<S, B>(rows, left, tile);
+        const uint8_t* later = c + 1 < in.chunk_count() ? rows[0] + B::chunk_bytes : w.row(first + n);
         by_tokens<S::tokens>(in.T, [&]<int N>(int64_t t) {
             const Chunk* x[N];
             float* y[N];
             fetch(in, t + N, N, c);
+            fetch_rows<R>(w, later, B::chunk_bytes, in, t, N);
             for (int i = 0; i < N; ++i) x[i] = in.quantized(t + i) + c, y[i] = out + (t + i) * stride;
             block_tile<S, B, N>(tile, groups_of<B>(left), x, y, n, c == 0);
         });

@@ -30,7 +30,7 @@ Batch selected(const Batch& whole, const std::vector<int64_t>& sequences, std::v
 void multiply_rows(const Weight& w, const float* x, int64_t n, float* out, int64_t stride) {
     Input in{x, nullptr, w.cols, n};
     if (is_block_format(w.format)) {
-        Chunk* chunks = chunk_space.get<Chunk>(n * in.chunk_count());
+        Chunk* chunks = chunk_space.get<Chunk>(n * chunk_stride(in.cols));
         prepare_here(x, n, w.cols, chunks);
         in.chunks = chunks;
     }

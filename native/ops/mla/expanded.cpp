@@ -55,7 +55,7 @@ private:
     }
 
     const Chunk* rounded(const Input& in) {
-        Chunk* chunks = chunk_space_.get<Chunk>(in.T * in.chunk_count());
+        Chunk* chunks = chunk_space_.get<Chunk>(in.T * chunk_stride(in.cols));
         prepare_here(latents_, in.T, mla_.rank, chunks);
         return chunks;
     }

@@ -30,7 +30,7 @@ void store_hidden(const Hidden& hidden, int64_t token, int64_t panel, const floa
         std::memcpy(hidden.floats + token * hidden.width + panel * panel_rows, h, n * sizeof(float));
         return;
     }
-    Chunk* row = hidden.chunks + token * hidden.input(0).chunk_count();
+    Chunk* row = hidden.chunks + token * chunk_stride(hidden.width);
     linear_table().prepare_group(h, static_cast<int>(panel % 8), row + panel / 8);
     if (panel + 1 < panels_of(hidden.width)) return;
     const float zeros[panel_rows] = {};
@@ -96,7 +96,7 @@ std::vector<Hidden> lay_out(const std::vector<Group>& groups) {
             hidden[g].width = groups[g].net.gate->rows;
             if (is_block_format(groups[g].net.down->format)) {
                 hidden[g].chunks = base + chunks;
-                chunks += groups[g].count * hidden[g].input(0).chunk_count();
+                chunks += groups[g].count * chunk_stride(hidden[g].width);
             } else {
                 hidden[g].floats = float_base + floats;
                 floats += (groups[g].count * hidden[g].width + 15) / 16 * 16;
@@ -117,7 +117,7 @@ void feed_forward(const float* x, int64_t T, int64_t d, const std::vector<Group>
         return is_block_format(g.net.gate->format) || is_block_format(g.net.up->format);
     });
     if (blocks) {
-        Chunk* chunks = chunk_space.get<Chunk>(T * in.chunk_count());
+        Chunk* chunks = chunk_space.get<Chunk>(T * chunk_stride(d));
         prepare(x, T, d, chunks);
         in.chunks = chunks;
     }
