@@ -131,7 +131,8 @@ void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& 
             row_chunk<V, N>(p, x, sum, rest);
             for (int i = 0; i < N; ++i) ++x[i];
         }
-        if (left) row_chunk<V, N>(whole_chunk<V>(p, left, copy), x, sum, rest);
+        // Past the end of a row come the next one's blocks, which meet zeros; past the last row nothing may be read.
+        if (left) row_chunk<V, N>(r + 1 < w.rows ? p : whole_chunk<V>(p, left, copy), x, sum, rest);
         for (int i = 0; i < N; ++i) out[(t + i) * stride + r - first] = total(join<V>(_mm512_add_ps(sum[i][0], sum[i][1]), rest[i]));
     }
 }
