@@ -26,6 +26,7 @@ NB_MODULE(_native, m) {
     bind_moe(m);
     bind_norm(m);
     bind_probe(m);
+    bind_quantize(m);
     bind_rotate(m);
     bind_route(m);
     bind_sample(m);

@@ -17,6 +17,7 @@ void bind_mla(nb::module_& m);
 void bind_moe(nb::module_& m);
 void bind_norm(nb::module_& m);
 void bind_probe(nb::module_& m);
+void bind_quantize(nb::module_& m);
 void bind_rotate(nb::module_& m);
 void bind_route(nb::module_& m);
 void bind_sample(nb::module_& m);

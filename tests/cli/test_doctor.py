@@ -71,11 +71,11 @@ def test_known_shapes_are_what_their_architecture_counts(name, config):
 
 def test_a_model_fits_when_memory_and_disk_hold_it():
     shape = Shape("tiny", 16_000_000, 8_000_000, 1000)
-    assert weight_bytes(shape.parameters, "q4") == 9_000_000
-    needed = 9_000_000 + 1000 * 4096 + (1 << 30)
-    row = model_row(shape, "q4", memory=needed, read_gb_per_s=9.0, disk=8_999_999)
+    assert weight_bytes(shape.parameters, "q4") == 8_625_000
+    needed = 8_625_000 + 1000 * 4096 + (1 << 30)
+    row = model_row(shape, "q4", memory=needed, read_gb_per_s=9.0, disk=8_624_999)
     assert (row["memory"], row["fits_memory"], row["fits_disk"]) == (needed, True, False)
-    assert row["ceiling_tokens_per_s"] == pytest.approx(9e9 / 4.5e6)
+    assert row["ceiling_tokens_per_s"] == pytest.approx(9e9 / 4.3125e6)
     assert not model_row(shape, "q4", memory=needed - 1, read_gb_per_s=9.0, disk=10**12)["fits_memory"]
 
 

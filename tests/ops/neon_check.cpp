@@ -9,14 +9,15 @@
 
 struct Layout {
     Format format;
-    int columns, bytes;
+    int columns, bytes, chunk = 0;
 };
 
 const Layout layouts[] = {
     {Format::F32, 1, 4}, {Format::F16, 1, 2}, {Format::BF16, 1, 2}, {Format::F8_E4M3, 1, 1}, {Format::Q4_0, 32, 18},
     {Format::Q4_1, 32, 20}, {Format::Q5_0, 32, 22}, {Format::Q5_1, 32, 24}, {Format::Q8_0, 32, 34}, {Format::IQ4_NL, 32, 18},
     {Format::MXFP4, 32, 17}, {Format::Q2_K, 256, 84}, {Format::Q3_K, 256, 110}, {Format::Q4_K, 256, 144},
-    {Format::Q5_K, 256, 176}, {Format::Q6_K, 256, 210}, {Format::IQ4_XS, 256, 136},
+    {Format::Q5_K, 256, 176}, {Format::Q6_K, 256, 210}, {Format::IQ4_XS, 256, 136}, {Format::D4, 32, 17, 2},
+    {Format::D8, 32, 33, 2},
 };
 
 float random_float() { return static_cast<float>(std::rand() % 2001 - 1000) / 1000.0f; }
@@ -41,7 +42,7 @@ double worst(const std::vector<float>& one, const std::vector<float>& other) {
 
 bool agree(const Layout& layout, int64_t cols, int64_t T) {
     constexpr int64_t rows = 29;
-    int64_t row_bytes = cols / layout.columns * layout.bytes, chunks = (cols + 255) / 256;
+    int64_t chunks = (cols + 255) / 256, row_bytes = cols / layout.columns * layout.bytes + chunks * layout.chunk;
     std::vector<uint8_t> data = random_rows(layout, rows * row_bytes);
     Weight w{layout.format, data.data(), rows, cols, row_bytes};
     std::vector<float> x(T * cols), y[2], decoded[2];

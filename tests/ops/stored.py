@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from divebell.weights.formats import F8_E4M3, F32, MXFP4, Format
+from divebell.weights.formats import COLUMNS, F8_E4M3, F32, MXFP4, OWN, Format
 from divebell.weights.tensor import Tensor
 
 CHUNK = 256
@@ -14,6 +14,8 @@ def random_tensor(format: Format, rows: int, cols: int, seed: int = 0) -> Tensor
     if format.block == 1 and format is not F8_E4M3:
         bits = (rng.standard_normal(rows * cols) * 0.1).astype(np.float32)
         return Tensor("w", format, (rows, cols), _float_bytes(bits, format))
+    if format in OWN:
+        return Tensor("w", format, (rows, cols), _own_bytes(format, rows, cols, rng))
     blocks = rng.integers(0, 256, (rows * cols // format.block, format.block_bytes), dtype=np.uint8)
     for at in format.halves:
         halves = (rng.standard_normal(len(blocks)) * 0.01).astype(np.float16)
@@ -25,6 +27,16 @@ def random_tensor(format: Format, rows: int, cols: int, seed: int = 0) -> Tensor
         blocks[(blocks & 0x7F) == 0x7F] = 0x3A  # the two NaN codes
         scales = rng.random((-(-rows // 128), -(-cols // 128)), np.float32) * 0.01
     return Tensor("w", format, (rows, cols), blocks.reshape(-1), scales)
+
+
+def _own_bytes(format: Format, rows: int, cols: int, rng: np.random.Generator) -> np.ndarray:
+    """Random planes and scales; each chunk's half lies before its scales, which are one for each 32 columns."""
+    data = rng.integers(0, 256, (rows, format.nbytes((cols,))), dtype=np.uint8)
+    for begin in range(0, cols, COLUMNS):
+        end = min(begin + COLUMNS, cols)
+        at = format.nbytes((end,)) - (end - begin) // 32 - 2
+        data[:, at : at + 2] = (rng.standard_normal((rows, 1)) * 0.2).astype(np.float16).view(np.uint8)
+    return data.reshape(-1)
 
 
 def _float_bytes(x: np.ndarray, format: Format) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 import stored
 
 from divebell.ops import native
-from divebell.weights.formats import BF16, F8_E4M3, F16, FORMATS
+from divebell.weights.formats import BF16, F8_E4M3, F16, FORMATS, OWN
 from divebell.weights.tensor import Tensor
 
 BLOCKS = [f for f in FORMATS if f.block > 1]
@@ -51,3 +51,21 @@ def test_every_code_of_the_float_formats(format, dtype, codes, cols):
 def test_fp8_scales():
     tensor = stored.random_tensor(F8_E4M3, 300, 200)
     np.testing.assert_array_equal(bits(native.decode(native.weight(tensor))), bits(tensor.f32()))
+
+
+@pytest.mark.parametrize("format", OWN, ids=lambda f: f.name)
+@pytest.mark.parametrize("cols", [32, 224, 256, 288, 576, 1536])
+def test_own_formats(format, cols):
+    tensor = stored.random_tensor(format, 37, cols)
+    np.testing.assert_array_equal(bits(native.decode(native.weight(tensor))), bits(tensor.f32()))
+
+
+@pytest.mark.parametrize("format", OWN, ids=lambda f: f.name)
+@pytest.mark.parametrize("half", [np.inf, -np.inf, np.nan, -0.0, 65504, 6e-8])
+def test_own_formats_with_any_half(format, half):
+    tensor = stored.random_tensor(format, 3, 256)
+    tensor.data.reshape(3, -1)[:, -10:-8] = np.array([half], np.float16).view(np.uint8)
+    got, expected = native.decode(native.weight(tensor)), tensor.f32()
+    numbers = ~np.isnan(expected)
+    np.testing.assert_array_equal(bits(got)[numbers], bits(expected)[numbers])
+    assert np.isnan(got[~numbers]).all()

@@ -3,10 +3,10 @@ import pytest
 import stored
 
 from divebell.ops import native
-from divebell.weights.formats import FORMATS, Q8_0
+from divebell.weights.formats import FORMATS, OWN, Q8_0
 
 
-@pytest.mark.parametrize("format", FORMATS, ids=lambda f: f.name)
+@pytest.mark.parametrize("format", [*FORMATS, *OWN], ids=lambda f: f.name)
 def test_rows_of_the_table(format):
     tensor = stored.random_tensor(format, 50, 512)
     ids = np.array([49, 0, 7, 7], np.int32)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from divebell import _native
 from divebell.ops import native, reference
-from divebell.weights.formats import BY_NAME, F8_E4M3, F32, FORMATS, Q4_0, Q4_K, Q8_0
+from divebell.weights.formats import BY_NAME, D4, D8, F8_E4M3, F32, FORMATS, OWN, Q4_0, Q4_K, Q8_0
 
 # Of a product's sum of absolute terms: int8 formats whose bytes are stored with an offset cancel sums up to 128 times
 # larger at the end of a row, all others less.
@@ -28,6 +28,9 @@ def activations(T: int, cols: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((T, cols)).astype(np.float32)
 
 
+ALL = (*FORMATS, *OWN)
+
+
 @pytest.fixture(autouse=True)
 def _restore_threads():
     before = native.threads()
@@ -35,7 +38,7 @@ def _restore_threads():
     native.set_threads(before)
 
 
-@pytest.mark.parametrize("format", FORMATS, ids=lambda f: f.name)
+@pytest.mark.parametrize("format", ALL, ids=lambda f: f.name)
 @pytest.mark.parametrize("T", [1, 2, 3, 4, 5, 6, 7, 8, 33])
 def test_every_format_and_every_path(format, T):
     for rows, cols in [(33, 512), (5, 256), (70, 1280)]:
@@ -46,7 +49,7 @@ def test_every_format_and_every_path(format, T):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(FORMATS),
+    st.sampled_from(ALL),
     st.integers(0, 40),
     st.integers(1, 100),
     st.integers(1, 12),
@@ -61,7 +64,7 @@ def test_any_shape(format, T, rows, blocks, seed, data):
     close(y, x, tensor)
 
 
-@pytest.mark.parametrize("format", FORMATS, ids=lambda f: f.name)
+@pytest.mark.parametrize("format", ALL, ids=lambda f: f.name)
 def test_rounding_x_to_int8_costs_about_a_hundredth(format):
     tensor, x = stored.random_tensor(format, 256, 1024), activations(8, 1024)
     (y,), (exact,) = native.linears(x, [native.weight(tensor)]), reference.linears(x, [reference.weight(tensor)])
@@ -69,7 +72,7 @@ def test_rounding_x_to_int8_costs_about_a_hundredth(format):
 
 
 @pytest.mark.parametrize("T", [1, 4, 20, 1100])
-@pytest.mark.parametrize("format", [F32, F8_E4M3, Q4_0, Q4_K, Q8_0], ids=lambda f: f.name)
+@pytest.mark.parametrize("format", [F32, F8_E4M3, Q4_0, Q4_K, Q8_0, D4, D8], ids=lambda f: f.name)
 def test_same_bits_with_any_number_of_threads(format, T):
     tensors = [stored.random_tensor(format, rows, 512, rows) for rows in (300, 33)]
     weights, x, results = [native.weight(t) for t in tensors], activations(T, 512), []
@@ -80,7 +83,7 @@ def test_same_bits_with_any_number_of_threads(format, T):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("format", [F32, Q4_0, Q4_K], ids=lambda f: f.name)
+@pytest.mark.parametrize("format", [F32, Q4_0, Q4_K, D4, D8], ids=lambda f: f.name)
 def test_a_row_does_not_depend_on_its_company(format):
     """Bit for bit among few rows, and among many; between the two ways the order of sums differs."""
     weight, x = native.weight(stored.random_tensor(format, 100, 512)), activations(64, 512)
@@ -163,9 +166,9 @@ import sys, numpy as np
 sys.path.insert(0, {folder!r})
 import stored
 from divebell.ops import native
-from divebell.weights.formats import FORMATS
+from divebell.weights.formats import FORMATS, OWN
 out = {{}}
-for f in FORMATS:
+for f in (*FORMATS, *OWN):
     w = native.weight(stored.random_tensor(f, 70, 768))
     for T in (1, 3, 40):
         x = np.random.default_rng(T).standard_normal((T, 768)).astype(np.float32)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divebell.weights.formats import BY_NAME, F8_E4M3, F32, FORMATS, MXFP4, Q4_K, Format
+from divebell.weights.decoding import IQ4_VALUES
+from divebell.weights.formats import BY_NAME, D4, D8, F8_E4M3, F32, FORMATS, MXFP4, OWN, Q4_K, Format
 
 GGML = [f for f in FORMATS if f is not F8_E4M3]
 
@@ -79,3 +80,60 @@ def test_sizes_and_numbers_are_ggmls(format):
     assert format.number == theirs
     assert (format.block, format.block_bytes) == gguf.GGML_QUANT_SIZES[theirs]
     assert BY_NAME[format.name] is format
+
+
+def d4_by_hand(row: bytes, groups: int) -> list[float]:
+    """One number after another, from the layout as docs describe it."""
+    half = np.frombuffer(row[16 * groups :][:2], np.float16)[0].astype(np.float32) * np.float32(2**-14)
+    numbers = []
+    for column in range(32 * groups):
+        group, place = divmod(column, 32)
+        byte = row[place // 16 * 8 * groups + 8 * group + place % 8]
+        level = IQ4_VALUES[byte >> 4 if place % 16 >= 8 else byte & 15]
+        scale = np.frombuffer(row[16 * groups + 2 + group :][:1], np.int8)[0]
+        numbers.append(half * np.float32(scale) * level)
+    return numbers
+
+
+def d8_by_hand(row: bytes, groups: int) -> list[float]:
+    half = np.frombuffer(row[32 * groups :][:2], np.float16)[0].astype(np.float32) * np.float32(2**-14)
+    numbers = []
+    for column in range(32 * groups):
+        group, place = divmod(column, 32)
+        level = np.frombuffer(row[place // 8 * 8 * groups + 8 * group + place % 8 :][:1], np.int8)[0]
+        numbers.append(half * np.float32(row[32 * groups + 2 + group]) * np.float32(level))
+    return numbers
+
+
+@pytest.mark.parametrize(("format", "by_hand"), [(D4, d4_by_hand), (D8, d8_by_hand)], ids=["D4", "D8"])
+@given(st.integers(1, 8), st.data())
+def test_any_chunk_of_our_own_decodes_as_by_hand(format, by_hand, groups, data):
+    size = format.nbytes((32 * groups,))
+    row = data.draw(st.binary(min_size=size, max_size=size))
+    with np.errstate(all="ignore"):
+        expected = np.array(by_hand(row, groups), np.float32)
+    np.testing.assert_array_equal(format.decode(np.frombuffer(row, np.uint8), 32 * groups), expected)
+
+
+@pytest.mark.parametrize("format", OWN, ids=lambda f: f.name)
+def test_rows_of_our_own_are_chunks_side_by_side(format):
+    rng = np.random.default_rng(3)
+    whole, rest = format.nbytes((256,)), format.nbytes((64,))
+    rows = rng.integers(0, 120, (3, 2 * whole + rest), dtype=np.uint8)
+    numbers = format.decode(rows.reshape(-1), 576).reshape(3, 576)
+    for row, got in zip(rows, numbers, strict=True):
+        np.testing.assert_array_equal(got[256:512], format.decode(row[whole : 2 * whole]))
+        np.testing.assert_array_equal(got[512:], format.decode(row[2 * whole :], 64))
+    assert format.nbytes((3, 576)) == rows.size
+
+
+@given(st.sampled_from(OWN), st.integers(1, 5000))
+def test_the_bytes_of_a_row_tell_its_length(format, row_bytes):
+    columns = format.columns_of(row_bytes)
+    assert columns % 32 == 0
+    assert not columns or format.nbytes((columns,)) == row_bytes
+    assert format.columns_of(format.nbytes((32 * row_bytes,))) == 32 * row_bytes
+
+
+def test_bits_of_a_weight():
+    assert (D4.bits, D8.bits, Q4_K.bits) == (4.3125, 8.3125, 4.5)

@@ -126,6 +126,11 @@ def one(dimensions=(4,), kind=0, offset=0, name="a") -> Pieces:
         (join(infos=[one(dimensions=[2**63])]), r"tensor 'a': dimensions: .* their product at most 2\^60"),
         (join(infos=[one(dimensions=[2**31] * 4)]), r"tensor 'a': dimensions: .* their product at most 2\^60"),
         (join(infos=[one(dimensions=[33], kind=8)]), r"tensor 'a': type: Q8_0 has blocks of 32, but rows have 33"),
+        (join(infos=[one(dimensions=[48], kind=1001)]), r"tensor 'a': type: D4 has blocks of 32, but rows have 48"),
+        (
+            join(infos=[one(dimensions=[32, 2], kind=1002)], data=bytes(69)),
+            r"tensor 'a': offset: 70 bytes at 0 do not lie",
+        ),
         (join(infos=[one(dimensions=[8, 4], kind=8)]), r"tensor 'a': type: Q8_0 has blocks of 32, but rows have 8"),
         (join(infos=[one(offset=32)], data=bytes(48)), r"tensor 'a': offset: is 32; .* ends \(aligned\) at 0"),
         (join(infos=[one(), one(name="b")], data=bytes(48)), r"tensor 'b': offset: is 0; .* ends \(aligned\) at 32"),
@@ -147,7 +152,10 @@ def test_damage_is_named(path, raw, words):
     [
         (join(version=1), r"GGUF version 1 is not supported; known: 2, 3"),
         (join(version=2**31), r"byte order 'big-endian' is not supported; known: little-endian"),
-        (join(infos=[one(kind=26)], data=bytes(16)), r"tensor 'a': type 'I32' is not supported; known: BF16, F16, F32"),
+        (
+            join(infos=[one(kind=26)], data=bytes(16)),
+            r"tensor 'a': type 'I32' is not supported; known: BF16, D4, D8, F16",
+        ),
         (join(infos=[one(kind=4)], data=bytes(16)), r"tensor 'a': type 4 is not supported"),
         (join(infos=[one(kind=1000)], data=bytes(16)), r"tensor 'a': type 1000 is not supported"),
     ],

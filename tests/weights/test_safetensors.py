@@ -12,7 +12,7 @@ from hostile_json import damaged_json
 from safetensors.numpy import save_file
 
 from divebell.errors import BadFile, Unsupported
-from divebell.weights.formats import F8_E4M3, F32
+from divebell.weights.formats import F8_E4M3, F32, OWN
 from divebell.weights.safetensors import Tensors, read_file
 
 F8 = ml_dtypes.float8_e4m3fn
@@ -275,3 +275,40 @@ def as_the_package_reads(checkpoint):
         if tensor.scales is not None:
             assert tensor.scales.tobytes() == theirs[name + "_scale_inv"]["data"]
     return "loaded"
+
+
+@pytest.mark.parametrize("format", OWN, ids=lambda f: f.name)
+def test_our_own_formats_go_by_the_name_without_their_ending(path, format):
+    rows = np.random.default_rng(4).integers(0, 100, (3, format.nbytes((288,))), dtype=np.uint8)
+    save_file({f"w.{format.name}": rows, "b": numbers((2,))}, path)
+    tensors = Tensors(read_file(path))
+    assert set(tensors) == {"w", "b"}
+    assert len(tensors) == 2
+    assert f"w.{format.name}" not in tensors
+    assert (tensors["w"].format, tensors["w"].shape) == (format, (3, 288))
+    np.testing.assert_array_equal(tensors["w"].data, rows.reshape(-1))
+
+
+@pytest.mark.parametrize(
+    ("stored", "says"),
+    [
+        ({"w.D4": np.zeros((2, 20), np.uint8)}, "w.D4: shape: (2, 20) is no rows of D4"),
+        ({"w.D8": np.zeros((35,), np.uint8)}, "w.D8: shape: (35,) is no rows of D8"),
+        ({"w.D4": np.zeros((2, 0), np.uint8)}, "w.D4: shape: (2, 0)"),
+        ({"w.D4": np.zeros((2, 19), np.uint8), "w": numbers((2, 32))}, "w is there in another format too"),
+        (
+            {"w.D4": np.zeros((2, 19), np.uint8), "w.D8": np.zeros((2, 35), np.uint8)},
+            "w is there in another format too",
+        ),
+    ],
+)
+def test_rows_that_are_none_of_our_own_formats_are_refused(path, stored, says):
+    save_file(stored, path)
+    with pytest.raises(BadFile) as error:
+        Tensors(read_file(path))
+    assert says in str(error.value).replace("'", "")
+
+
+def test_a_name_alone_makes_no_format(path):
+    save_file({"w.D4": numbers((2, 19))}, path)
+    assert Tensors(read_file(path))["w.D4"].format is F32

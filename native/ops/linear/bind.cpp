@@ -11,8 +11,10 @@
 
 namespace {
 
+// chunk: bytes more for each 256 columns of a row, and for what is left of them.
 struct Layout {
-    int64_t columns, bytes;
+    int64_t columns, bytes, chunk = 0;
+    int64_t row_bytes(int64_t cols) const { return cols / columns * bytes + (cols + chunk_cols - 1) / chunk_cols * chunk; }
 };
 
 Layout layout_of(int format) {
@@ -32,6 +34,8 @@ Layout layout_of(int format) {
         case Format::Q5_K: return {256, 176};
         case Format::Q6_K: return {256, 210};
         case Format::IQ4_XS: return {256, 136};
+        case Format::D4: return {32, 17, 2};
+        case Format::D8: return {32, 33, 2};
     }
     throw nb::value_error(("Weight: format number " + std::to_string(format) + " is not known").c_str());
 }
@@ -55,7 +59,7 @@ void make_weight(Matrix* self, int format, Bytes data, int64_t rows, int64_t col
     constexpr int64_t most = int64_t{1} << 40;
     if (rows < 0 || rows > most || cols < 1 || cols > most || cols % layout.columns)
         refuse("Weight: " + std::to_string(rows) + " rows of " + std::to_string(cols) + " columns, in blocks of " + std::to_string(layout.columns));
-    int64_t row_bytes = cols / layout.columns * layout.bytes;
+    int64_t row_bytes = layout.row_bytes(cols);
     if (static_cast<__int128>(rows) * row_bytes != static_cast<__int128>(data.size()))
         refuse("Weight: " + std::to_string(rows) + " rows of " + std::to_string(row_bytes) + " bytes are not the " +
                std::to_string(data.size()) + " bytes given");

@@ -248,14 +248,24 @@ template <> struct Blocks<Format::IQ4_XS> : Shape256<136, 32, 128> {  // d, high
     }
 };
 
-// The chunk at p, or where fewer than 256 columns are left a copy of them followed by zeros: no read leaves the row.
 template <class B>
-inline const uint8_t* whole_chunk(const uint8_t* p, int64_t columns_left, uint8_t* copy) {
-    if (columns_left >= chunk_cols) return p;
+inline const uint8_t* padded_chunk(const uint8_t* p, int64_t columns_left, uint8_t* copy) {
     int64_t bytes = columns_left / B::columns * B::bytes;
     std::memcpy(copy, p, bytes);
     std::memset(copy + bytes, 0, B::chunk_bytes - bytes);
     return copy;
+}
+
+// The chunk at p, or where fewer than 256 columns are left a copy of them followed by zeros: no read leaves the row.
+template <class B>
+inline const uint8_t* whole_chunk(const uint8_t* p, int64_t columns_left, uint8_t* copy) {
+    if (columns_left >= chunk_cols) return p;
+    if constexpr (requires { B::spread(p, columns_left, copy); }) {
+        B::spread(p, columns_left / B::columns, copy);
+        return copy;
+    } else {
+        return padded_chunk<B>(p, columns_left, copy);
+    }
 }
 
 template <class B>

@@ -1,4 +1,5 @@
 #include "across.avx512.h"
+#include "planes.avx512.h"
 #include "table.h"
 
 // vpdpbusd: 64 products u8 x s8 a vector, four to an int32 lane, one such instruction a cycle on Zen 4 (two 256-bit

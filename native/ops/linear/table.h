@@ -1,5 +1,6 @@
 #pragma once
 
+#include "planes.h"
 #include "row.h"
 
 // The functions of LinearTable over one instruction set's vectors.
@@ -80,6 +81,8 @@ inline void by_format(Format format, const Case& f) {
         case Format::IQ4_NL: return f.template blocks<Format::IQ4_NL>();
         case Format::IQ4_XS: return f.template blocks<Format::IQ4_XS>();
         case Format::MXFP4: return f.template blocks<Format::MXFP4>();
+        case Format::D4: return f.template blocks<Format::D4>();
+        case Format::D8: return f.template blocks<Format::D8>();
     }
 }
 

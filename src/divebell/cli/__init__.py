@@ -12,6 +12,7 @@ _COMMANDS = {
     "run": "Continue a text.",
     "inspect": "Show what a model is, from its headers alone.",
     "perplexity": "Score a model on a text.",
+    "quantize": "Write a model with 4 or 8 bits a weight.",
     "synth": "Write a checkpoint of random weights at a config.json's shape.",
     "bench": "Time prompts and decoding, against the machine's floor.",
     "doctor": "Measure this machine and show what would run on it.",

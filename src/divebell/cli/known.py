@@ -27,7 +27,7 @@ SHAPES = (
     Shape("DeepSeek-V3, R1", 671_026_419_200, 36_625_618_432, 70_272),
 )
 
-BITS = {"q4": 4.5, "q8": 8.5}  # for each weight, with the scales of its blocks (Q4_0, Q8_0)
+BITS = {"q4": 4.3125, "q8": 8.3125}  # for each weight, with its scales (D4, D8)
 
 
 def weight_bytes(count: int, format: str) -> int:

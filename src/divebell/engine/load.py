@@ -15,7 +15,7 @@ from divebell.engine.recommended import recommended_sampling
 from divebell.engine.residence import bring_in
 from divebell.errors import BadInput
 
-WEIGHT_BITS: Mapping[str, float | None] = {"stored": None, "f32": 32, "bf16": 16, "q8": 8.5, "q4": 4.5}
+WEIGHT_BITS: Mapping[str, float | None] = {"stored": None, "f32": 32, "bf16": 16, "q8": 8.34, "q4": 4.34}
 MOST_THREADS = 1024
 
 

@@ -79,13 +79,14 @@ def _architecture(own: str) -> ModuleType | None:
 
 
 def _check_quantization(values: Mapping[str, Any], path: Path) -> None:
-    """FP8 in blocks of 128x128 as DeepSeek releases it is read; other schemes mean other tensors."""
+    """FP8 in blocks of 128x128 as DeepSeek releases it is read, and our own; other schemes mean other tensors."""
     from divebell.models.fields import Fields
 
     scheme = Fields(values, path).section("quantization_config")
     if scheme is None:
         return
-    scheme.choice("quant_method", "none", ("fp8",))
+    if scheme.choice("quant_method", "none", ("fp8", "divebell")) == "divebell":
+        return
     block = scheme.items("weight_block_size")
     if block != [128, 128]:
         raise Unsupported("quantization_config.weight_block_size", block, ("[128, 128]",), path)

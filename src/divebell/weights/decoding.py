@@ -94,6 +94,37 @@ def mxfp4(blocks: np.ndarray) -> np.ndarray:
     return _half_power_of_two(blocks[:, :1]) * E2M1_DOUBLED[_nibbles(blocks[:, 1:])]
 
 
+def d4(chunks: np.ndarray) -> np.ndarray:
+    """(n, 17 G + 2) -> (n, 32 G): G groups of 32 numbers, 8 of them or those that a row has left at its end.
+
+    Two planes of 8 G bytes: byte 8 g + i of plane k holds numbers 16 k + i (low nibble) and 16 k + 8 + i of group g,
+    both as indices into `IQ4_VALUES`. Then a float16, and an int8 for each group.
+    number = (half * 2^-14 * int8) * level
+    """
+    groups = chunks.shape[1] // 17
+    planes = chunks[:, : 16 * groups].reshape(len(chunks), 2, groups, 8)
+    indices = np.stack([planes & 15, planes >> 4], axis=2).transpose(0, 3, 1, 2, 4)
+    scales = _own_scales(chunks[:, 16 * groups :], np.int8)
+    return _groups(scales, IQ4_VALUES[indices.reshape(len(chunks), 32 * groups)])
+
+
+def d8(chunks: np.ndarray) -> np.ndarray:
+    """(n, 33 G + 2) -> (n, 32 G). Four planes of 8 G bytes: byte 8 g + i of plane k is number 8 k + i of group g, int8.
+
+    Then a float16, and a uint8 for each group.
+    number = (half * 2^-14 * uint8) * int8
+    """
+    groups = chunks.shape[1] // 33
+    planes = chunks[:, : 32 * groups].view(np.int8).reshape(len(chunks), 4, groups, 8)
+    levels = planes.transpose(0, 2, 1, 3).reshape(len(chunks), 32 * groups)
+    return _groups(_own_scales(chunks[:, 32 * groups :], np.uint8), levels)
+
+
+def _own_scales(tail: np.ndarray, dtype: type) -> np.ndarray:
+    half = f16(np.ascontiguousarray(tail[:, :2])) * np.float32(2**-14)
+    return half * np.ascontiguousarray(tail[:, 2:]).view(dtype).astype(np.float32)
+
+
 def _nibbles(packed: np.ndarray) -> np.ndarray:
     """All low halves, then all high halves."""
     return np.concatenate([packed & 15, packed >> 4], axis=1)

@@ -1,7 +1,8 @@
 """Reading safetensors: one file, or many that an index joins.
 
 Format: github.com/huggingface/safetensors, README: 8 bytes of header length, a JSON header, then the data without
-holes. FP8 as DeepSeek-V3 releases it: README_WEIGHTS of deepseek-ai/DeepSeek-V3.
+holes. D4 and D8 are no types of this format: such a matrix lies as U8 (rows, bytes of a row) under its name and ".D4"
+or ".D8". FP8 as DeepSeek-V3 releases it: README_WEIGHTS of deepseek-ai/DeepSeek-V3.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from divebell.errors import BadFile, Unsupported
-from divebell.weights.formats import BF16, F8_BLOCK, F8_E4M3, F16, F32, Format
+from divebell.weights.formats import BF16, F8_BLOCK, F8_E4M3, F16, F32, OWN, Format
 from divebell.weights.mapped import brief, map_file
 from divebell.weights.strict_json import MOST_BYTES, parse_object, read_object
 from divebell.weights.tensor import Tensor
@@ -55,16 +56,20 @@ class Entry:
 
 class Tensors(Mapping[str, Tensor]):
     """Tensors by stored name, made when asked for. An FP8 matrix takes its `<name>_scale_inv` along, which then has
-    no entry of its own. Asking for a tensor of integers raises Unsupported."""
+    no entry of its own; `<name>.D4` and `<name>.D8` go by <name>. Asking for other integers raises Unsupported."""
 
     def __init__(self, entries: dict[str, Entry]):
-        self._entries = entries
+        own = {name: found for name, entry in entries.items() if (found := _own_format(name, entry, entries))}
+        self._own = {tensor.name: tensor for tensor in own.values()}
+        self._entries = {name: entry for name, entry in entries.items() if name not in own}
         self._paired = {name + SCALE_SUFFIX for name, entry in entries.items() if entry.dtype == "F8_E4M3"}
         self._paired &= entries.keys()
         for scales in self._paired:
             _check_scales(scales, entries[scales], entries[scales.removesuffix(SCALE_SUFFIX)])
 
     def __getitem__(self, name: str) -> Tensor:
+        if name in self._own:
+            return self._own[name]
         if name in self._paired:
             raise KeyError(name)
         entry = self._entries[name]
@@ -73,19 +78,34 @@ class Tensors(Mapping[str, Tensor]):
         return Tensor(name, FORMATS[entry.dtype], entry.shape, entry.data, self._scales(name + SCALE_SUFFIX))
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._entries if name not in self._paired)
+        yield from self._own
+        yield from (name for name in self._entries if name not in self._paired)
 
     def __len__(self) -> int:
-        return len(self._entries) - len(self._paired)
+        return len(self._own) + len(self._entries) - len(self._paired)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries and name not in self._paired
+        return name in self._own or (name in self._entries and name not in self._paired)
 
     def _scales(self, name: str) -> np.ndarray | None:
         if name not in self._paired:
             return None
         entry = self._entries[name]
         return np.require(entry.data.view("<f4"), requirements="A").reshape(entry.shape)
+
+
+def _own_format(stored: str, entry: Entry, entries: Mapping[str, Entry]) -> Tensor | None:
+    """What an entry in D4 or D8 is."""
+    format = next((f for f in OWN if stored.endswith(f".{f.name}")), None)
+    if format is None or entry.dtype != "U8":
+        return None
+    name = stored.removesuffix(f".{format.name}")
+    if name in entries or any(f"{name}.{f.name}" in entries for f in OWN if f is not format):
+        raise BadFile(entry.path, brief(stored), f"{brief(name)} is there in another format too")
+    columns = format.columns_of(entry.shape[-1]) if len(entry.shape) == 2 else 0
+    if not columns:
+        raise BadFile(entry.path, f"{brief(stored)}: shape", f"{entry.shape} is no rows of {format.name}")
+    return Tensor(name, format, (entry.shape[0], columns), entry.data)
 
 
 def read_file(path: Path) -> dict[str, Entry]:

@@ -60,7 +60,7 @@ class Tensor:
 
     def f32(self) -> np.ndarray:
         """A float32 copy of shape `shape`, bit-equal to the format's definition."""
-        numbers = self.format.decode(self.data)
+        numbers = self.format.decode(self.data, self.shape[-1] if self.shape else 1)
         if self.scales is not None and self.count:
             self._scale(numbers.reshape(-1, self.shape[-1]))
         return numbers.reshape(self.shape)

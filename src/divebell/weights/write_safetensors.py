@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from divebell.weights.entry import Entry
+from divebell.weights.formats import OWN
 from divebell.weights.mapped import let_go
 from divebell.weights.write_gguf import write_pieces
 
@@ -22,9 +23,20 @@ def write_safetensors(folder: Path, entries: Sequence[Entry], data: Iterator[np.
     for name, shard in zip(names, shards, strict=True):
         _write_file(folder / name, shard, data)
     if len(shards) > 1:
-        places = {entry.name: name for name, shard in zip(names, shards, strict=True) for entry in shard}
+        places = {stored_name(entry): name for name, shard in zip(names, shards, strict=True) for entry in shard}
         index = {"metadata": {"total_size": sum(e.nbytes for e in entries)}, "weight_map": places}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+
+
+def stored_name(entry: Entry) -> str:
+    """D4 and D8 are no types of safetensors: the name says what the bytes are (see `safetensors`)."""
+    return f"{entry.name}.{entry.format.name}" if entry.format in OWN else entry.name
+
+
+def _described(entry: Entry) -> dict[str, object]:
+    if entry.format not in OWN:
+        return {"dtype": entry.format.name, "shape": entry.shape}
+    return {"dtype": "U8", "shape": (*entry.shape[:-1], entry.format.nbytes(entry.shape[-1:]))}
 
 
 def _shards(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -42,7 +54,7 @@ def _write_file(path: Path, entries: Sequence[Entry], data: Iterator[np.ndarray]
     header, begin = {}, 0
     for entry in entries:
         offsets = [begin, begin + entry.nbytes]
-        header[entry.name] = {"dtype": entry.format.name, "shape": entry.shape, "data_offsets": offsets}
+        header[stored_name(entry)] = _described(entry) | {"data_offsets": offsets}
         begin = offsets[1]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
