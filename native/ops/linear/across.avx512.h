@@ -1,6 +1,7 @@
 #pragma once
 
 #include "blocks.avx512.h"
+#include "planes.avx512.h"
 
 // Block formats for matrix tiles: 16 rows at once, a lane to each, transposed while they are still packed, which is half the
 // work or less. across() writes the quants of a whole chunk: word k (columns 4k to 4k + 3) of the 16 rows at out + 128 k.
@@ -114,6 +115,28 @@ template <> struct Across<Format::Q6_K> {
                     put(out, word + 8 * (quarter + 2) + i, _mm512_or_si512(high_nibbles(low.w[i]), bits_at(high.w[i], 4 + 2 * quarter, 4, 3)));
                 }
             }
+        }
+    }
+};
+
+template <> struct Across<Format::D4> {
+    static void across(const uint8_t* const* rows, uint8_t* out) {
+        for (int h = 0; h < 8; ++h) {  // a quarter of a plane: two groups
+            RowWords q(rows, 16 * h);
+            for (int i = 0; i < 4; ++i) {
+                int word = 16 * (h % 4) + 8 * (i / 2) + 4 * (h / 4) + i % 2;
+                put(out, word, look_up(iq4_values, low_nibbles(q.w[i])));
+                put(out, word + 2, look_up(iq4_values, high_nibbles(q.w[i])));
+            }
+        }
+    }
+};
+
+template <> struct Across<Format::D8> {
+    static void across(const uint8_t* const* rows, uint8_t* out) {
+        for (int h = 0; h < 16; ++h) {
+            RowWords q(rows, 16 * h);
+            for (int i = 0; i < 4; ++i) put(out, 16 * (h % 4) + 8 * (i / 2) + 2 * (h / 4) + i % 2, Wide<Format::D8>::unsign(q.w[i]));
         }
     }
 };

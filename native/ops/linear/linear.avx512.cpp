@@ -1,5 +1,4 @@
 #include "across.avx512.h"
-#include "planes.avx512.h"
 #include "table.h"
 
 // vpdpbusd: 64 products u8 x s8 a vector, four to an int32 lane, one such instruction a cycle on Zen 4 (two 256-bit
@@ -115,6 +114,9 @@ inline __m512 join(__m512 sum, __m512 rest) {
 template <class B, int N>
 void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
     using V = typename B::Vector;
+    // Past the end of a row come the next one's blocks, which meet zeros, unless a short chunk is laid out differently. Past
+    // the matrix nothing may be read.
+    constexpr bool reads_on = !requires(uint8_t* p) { V::spread(p, 0, p); };
     constexpr int ahead = 2048;  // bytes: some 100 ns of reading, past the end of a row into the next
     const uint8_t* end = w.row(first + n);
     const int64_t jump = in.next ? in.next - end : 0;
@@ -132,8 +134,7 @@ void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& 
             row_chunk<V, N>(p, x, sum, rest);
             for (int i = 0; i < N; ++i) ++x[i];
         }
-        // Past the end of a row come the next one's blocks, which meet zeros; past the last row nothing may be read.
-        if (left) row_chunk<V, N>(r + 1 < w.rows ? p : whole_chunk<V>(p, left, copy), x, sum, rest);
+        if (left) row_chunk<V, N>(reads_on && p + V::chunk_bytes <= w.row(w.rows) ? p : whole_chunk<V>(p, left, copy), x, sum, rest);
         for (int i = 0; i < N; ++i) out[(t + i) * stride + r - first] = total(join<V>(_mm512_add_ps(sum[i][0], sum[i][1]), rest[i]));
     }
 }
