@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from checkpoints import build
+from checkpoints import CONFIG_OF_LLAMA, build
 from test_description import V2_LITE
 
 from divebell.cli import main
@@ -17,16 +17,6 @@ from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.entry import Entry
 from divebell.weights.store import record
 from divebell.weights.write_gguf import write_gguf
-
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "vocab_size": 300,
-    "max_position_embeddings": 128,
-}
 
 
 @pytest.fixture
@@ -43,7 +33,7 @@ def inspected(capsys):
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gguf")
-    (folder / "config.json").write_text(json.dumps(LLAMA))
+    (folder / "config.json").write_text(json.dumps(CONFIG_OF_LLAMA))
     assert main(["synth", str(folder / "config.json"), "--out", str(folder / "m.gguf"), "--format", "q8_0"]) == 0
     return folder / "m.gguf"
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from checkpoints import CONFIG_OF_LLAMA
 
 import divebell
 from divebell.cli import main
@@ -9,15 +10,7 @@ from divebell.models.synth import plan, synth
 from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.formats import D4, D8
 
-CONFIG = {
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "vocab_size": 300,
-    "max_position_embeddings": 512,
-}
+CONFIG = CONFIG_OF_LLAMA | {"max_position_embeddings": 512}
 
 
 @pytest.fixture(scope="module")

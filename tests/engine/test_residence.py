@@ -2,10 +2,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from divebell import _native
 from divebell.engine import residence
 from divebell.engine.residence import bring_in
+from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.mapped import let_go, map_file
 
 LARGE = 2 << 20
@@ -37,6 +39,12 @@ def test_two_tensors_of_a_file_bring_it_in_once(written):
     (only,) = residence._files(checkpoint)
     assert only.ctypes.data == file.ctypes.data
     assert only.nbytes == file.nbytes
+
+
+def test_tensors_of_integers_which_no_model_reads_are_passed_over(tmp_path):
+    save_file({"ids": np.arange(4)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    bring_in(open_checkpoint(tmp_path))
 
 
 def test_arrays_that_are_no_file_are_left_alone():

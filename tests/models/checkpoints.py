@@ -34,6 +34,16 @@ _V3 = _LATENT | {
     "topk_group": 2,
 }
 
+CONFIG_OF_LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "vocab_size": 300,
+    "max_position_embeddings": 128,
+}
+
 
 def yarn(factor: float = 40.0, original: int = 256, mscale: float = 1.0, all_dim: float = 1.0, **more: Any) -> dict:
     return {

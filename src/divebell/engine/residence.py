@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from divebell.config import available_memory
+from divebell.errors import Unsupported
 
 _POPULATE_READ = 22  # madvise(2), Linux 5.14; Python's mmap has no name for it, and elsewhere it means nothing
 _STRETCH = 256 << 20  # between two of which Ctrl-C is heard
@@ -32,8 +33,13 @@ def bring_in(checkpoint: Any) -> None:
 
 def _files(checkpoint: Any) -> Iterator[np.ndarray]:
     """Each mapped file once, whole, as bytes."""
-    whole = (_whole(tensor.data) for tensor in checkpoint.tensors.values())
-    yield from {id(file): file for file in whole if isinstance(getattr(file.base, "obj", None), mmap.mmap)}.values()
+    found = {}
+    for name in checkpoint.tensors:
+        with suppress(Unsupported):  # integers, which no model reads
+            file = _whole(checkpoint.tensors[name].data)
+            if isinstance(getattr(file.base, "obj", None), mmap.mmap):
+                found[id(file)] = file
+    yield from found.values()
 
 
 def _whole(view: np.ndarray) -> np.ndarray:

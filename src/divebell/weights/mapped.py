@@ -4,7 +4,8 @@ import mmap
 import os
 import reprlib
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from divebell.errors import BadFile
@@ -49,6 +50,18 @@ def let_go(path: Path) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """Where to write a file that appears at `path` when it is complete, and not at all if that fails."""
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        let_go(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def brief(value: object, most: int = 80) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from divebell.weights.entry import Entry
 from divebell.weights.gguf import DEFAULT_ALIGNMENT, MAGIC
 from divebell.weights.gguf_metadata import Cursor
-from divebell.weights.mapped import let_go, map_file
+from divebell.weights.mapped import draft, map_file
 from divebell.weights.write_gguf import write_pieces
 
 _LEFT_OUT = ("split.", "general.file_type")  # the result is one file, and of no type that llama.cpp has a number for
@@ -21,19 +21,13 @@ def rewrite_gguf(source: Path, out: Path, entries: Sequence[Entry], data: Iterat
     A file appears at `out` only when it is complete.
     """
     alignment, metadata = _metadata(source)
-    part = out.with_name(out.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(MAGIC + struct.pack("<IQQ", 3, len(entries), len(metadata)) + b"".join(metadata))
-            file.write(_infos(entries, alignment))
-            for entry in entries:
-                file.write(bytes(-file.tell() % alignment))
-                write_pieces(file, entry, data)
+    with draft(out) as part, open(part, "wb") as file:
+        file.write(MAGIC + struct.pack("<IQQ", 3, len(entries), len(metadata)) + b"".join(metadata))
+        file.write(_infos(entries, alignment))
+        for entry in entries:
             file.write(bytes(-file.tell() % alignment))
-        let_go(part)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+            write_pieces(file, entry, data)
+        file.write(bytes(-file.tell() % alignment))
 
 
 def _metadata(path: Path) -> tuple[int, list[bytes]]:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from divebell.weights.entry import Entry
-from divebell.weights.mapped import let_go
+from divebell.weights.mapped import draft
 
 ALIGNMENT = 32
 
@@ -21,18 +21,13 @@ def write_gguf(
     is added.
     A file appears at `path` only when it is complete.
     """
-    part = path.with_name(path.name + ".part")
-    try:
+    with draft(path) as part:
         _write_header(part, architecture, metadata, entries)
         with open(part, "ab") as file:
             for entry in entries:
                 _pad(file)
                 write_pieces(file, entry, data)
             _pad(file)
-        let_go(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_pieces(file: BinaryIO, entry: Entry, data: Iterator[np.ndarray]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from divebell.weights.entry import Entry
 from divebell.weights.formats import OWN
-from divebell.weights.mapped import let_go
+from divebell.weights.mapped import draft
 from divebell.weights.write_gguf import write_pieces
 
 SHARD_BYTES = 4_000_000_000
@@ -58,13 +58,7 @@ def _write_file(path: Path, entries: Sequence[Entry], data: Iterator[np.ndarray]
         begin = offsets[1]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for entry in entries:
-                write_pieces(file, entry, data)
-        let_go(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with draft(path) as part, open(part, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for entry in entries:
+            write_pieces(file, entry, data)
