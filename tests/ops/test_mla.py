@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import stored
-from batches import DTYPES, cached, close, close_over, paged
+from batches import DTYPES, cached, close, close_over, in_pairs, paged
 
 from divebell.ops import native, reference
 from divebell.weights.formats import BY_NAME, F32
@@ -44,10 +44,10 @@ def matrices(split: bool, heads=HEADS, nope=NOPE, v=V, rank=RANK) -> dict[str, T
 @pytest.mark.parametrize("split", [False, True])
 def test_reference(name, split, dtype):
     q, latent, pages, batch = case(name, dtype)
-    theirs, up = pages.copy(), matrices(split)
-    expected = reference.mla(q, latent, theirs, reference.up_projections(**up), batch, 0.3)
-    close_over(dtype, native.mla(q, latent, pages, native.up_projections(**up), batch, 0.3), expected)
-    np.testing.assert_array_equal(pages.view(np.uint8), theirs.view(np.uint8))
+    ours, up = in_pairs(pages, RANK), matrices(split)
+    expected = reference.mla(q, latent, pages, reference.up_projections(**up), batch, 0.3)
+    close_over(dtype, native.mla(q, latent, ours, native.up_projections(**up), batch, 0.3), expected)
+    np.testing.assert_array_equal(ours.view(np.uint8), in_pairs(pages, RANK).view(np.uint8))
 
 
 @pytest.mark.parametrize("name", ["prompt", "deep", "mixed"])
@@ -55,8 +55,9 @@ def test_released_widths(name):
     """DeepSeek's 128 + 64 | 128 over a latent of 512, and more heads than a tile of rows."""
     q, latent, pages, batch = case(name, DTYPES[1], 70, 128, 64, 512)
     up = matrices(False, 70, 128, 128, 512)
-    expected = reference.mla(q, latent, pages.copy(), reference.up_projections(**up), batch, 192**-0.5)
-    close_over(DTYPES[1], native.mla(q, latent, pages, native.up_projections(**up), batch, 192**-0.5), expected)
+    ours = in_pairs(pages, 512)
+    expected = reference.mla(q, latent, pages, reference.up_projections(**up), batch, 192**-0.5)
+    close_over(DTYPES[1], native.mla(q, latent, ours, native.up_projections(**up), batch, 192**-0.5), expected)
 
 
 @pytest.mark.parametrize("format", ["F16", "BF16", "F8_E4M3", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "MXFP4"])
@@ -88,7 +89,7 @@ def test_same_bits_with_any_number_of_threads(name):
     up = native.up_projections(**matrices(False))
     for threads in (1, 2, 3):
         native.set_threads(threads)
-        results.append(native.mla(q, latent, pages.copy(), up, batch, 0.3))
+        results.append(native.mla(q, latent, in_pairs(pages, RANK), up, batch, 0.3))
     native.set_threads(before)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])

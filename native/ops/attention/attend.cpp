@@ -47,15 +47,6 @@ void plan_sequence(const Attend& a, int64_t sequence, AttendPlan* plan) {
         }
 }
 
-RowTile tile_of(const Attend& a, const AttendTask& task) {
-    RowTile tile;
-    for (int64_t row = task.row; row < task.row + task.rows; ++row) {
-        int64_t position = a.batch.positions[token_of(a, task.sequence, row)];
-        tile.add(a.q + query_row(a, task.sequence, task.head, row) * a.dim, first_seen(a, position), position);
-    }
-    return tile;
-}
-
 void attend_keys(const Attend& a, const AttendTask& task, int64_t key, int keys, RowTile* tile, float* sums) {
     RowSet k = a.keys.rows(a.batch, task.sequence, key, keys, task.head * a.dim);
     RowSet v = a.values.rows(a.batch, task.sequence, key, keys, task.head * a.value_column);
@@ -69,18 +60,36 @@ void plan(const Attend& problem, AttendPlan* out) {
         if (problem.batch.count(s) > 0) plan_sequence(problem, s, out);
 }
 
-void run(const Attend& a, const AttendTask& task, const AttendParts& parts) {
-    static thread_local Workspace workspace;
-    int64_t stride = padded(a.value_dim);
-    float* sums = task.part < 0 ? workspace.get<float>(tile_rows * stride) : parts.sums + task.part * stride;
-    std::fill_n(sums, task.rows * stride, 0.0f);
-    RowTile tile = tile_of(a, task);
-    for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys)
-        attend_keys(a, task, key, static_cast<int>(std::min<int64_t>(tile_keys, end - key)), &tile, sums);
+RowTile tile_of(const Attend& a, const AttendTask& task) {
+    RowTile tile;
+    for (int64_t row = task.row; row < task.row + task.rows; ++row) {
+        int64_t position = a.batch.positions[token_of(a, task.sequence, row)];
+        tile.add(a.q + query_row(a, task.sequence, task.head, row) * a.dim, first_seen(a, position), position);
+    }
+    return tile;
+}
+
+void finish(const Attend& a, const AttendTask& task, const AttendParts& parts, const RowTile& tile, const float* sums) {
     for (int i = 0; i < tile.rows; ++i) {
         if (task.part >= 0) parts.states[task.part + i] = tile.states[i];
         else tile.finish(i, sums, a.value_dim, a.out + query_row(a, task.sequence, task.head, task.row + i) * a.value_dim);
     }
+}
+
+float* fresh_sums(const Attend& a, const AttendTask& task, const AttendParts& parts) {
+    static thread_local Workspace workspace;
+    int64_t stride = padded(a.value_dim);
+    float* sums = task.part < 0 ? workspace.get<float>(tile_rows * stride) : parts.sums + task.part * stride;
+    std::fill_n(sums, task.rows * stride, 0.0f);
+    return sums;
+}
+
+void attend_rows(const Attend& a, const AttendTask& task, const AttendParts& parts) {
+    float* sums = fresh_sums(a, task, parts);
+    RowTile tile = tile_of(a, task);
+    for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys)
+        attend_keys(a, task, key, static_cast<int>(std::min<int64_t>(tile_keys, end - key)), &tile, sums);
+    finish(a, task, parts, tile, sums);
 }
 
 void merge(const Attend& a, const AttendMerge& merge, const AttendParts& parts) {

@@ -43,5 +43,11 @@ struct AttendParts {
 };
 
 void plan(const Attend& problem, AttendPlan* out);
-void run(const Attend& problem, const AttendTask& task, const AttendParts& parts);
+using RunTask = void(const Attend& problem, const AttendTask& task, const AttendParts& parts);
+RunTask attend_rows;
+
+// The steps of a task: its rows; zeros to add to, (rows, padded(value_dim)); and where the result goes.
+RowTile tile_of(const Attend& problem, const AttendTask& task);
+float* fresh_sums(const Attend& problem, const AttendTask& task, const AttendParts& parts);
+void finish(const Attend& problem, const AttendTask& task, const AttendParts& parts, const RowTile& tile, const float* sums);
 void merge(const Attend& problem, const AttendMerge& merge, const AttendParts& parts);

@@ -23,7 +23,7 @@ void write(const Pages& pages, const Batch& batch, const float* x);
 // another barrier.
 template <class Barrier>
 void attend(const Attend& problem, const AttendPlan& plan, const AttendParts& parts, pool::Pieces& tasks, pool::Pieces& merges,
-            const Barrier& barrier) {
+            const Barrier& barrier, RunTask* run = attend_rows) {
     for (int64_t i, end; tasks.next(i, end);) run(problem, plan.tasks[i], parts);
     if (plan.merges.empty()) return;
     barrier();

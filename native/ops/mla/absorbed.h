@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/attention/step.h"
+#include "ops/mla/latent.h"
 #include "ops/mla/mla.h"
 
 // Sequences with few new tokens each: every head's query is brought into the latents' space, so that all heads read the
@@ -15,7 +16,7 @@ public:
     void run(const Barrier& barrier) {
         for (int64_t head, end; absorbing_.next(head, end);) absorb(head);
         barrier();
-        attend(problem_, plan_, parts_, attending_, merging_, barrier);
+        attend(problem_, plan_, parts_, attending_, merging_, barrier, problem_.keys.paired ? attend_pairs : attend_rows);
         barrier();
         for (int64_t head, end; raising_.next(head, end);) raise(head);
     }

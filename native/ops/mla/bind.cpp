@@ -6,6 +6,7 @@
 
 #include "matrix.h"
 #include "ops/attention/arrays.h"
+#include "ops/mla/latent.h"
 #include "ops/mla/mla.h"
 
 namespace {
@@ -58,6 +59,7 @@ void run(Array<float, 3> q, Array<float, 2> latent, PageArray page_array, const 
     if (latent.shape(0) != q.shape(0) || out.shape(0) != q.shape(0)) refuse("q, latent and out differ in tokens");
     if (heads < 1 || static_cast<int64_t>(out.shape(1)) % heads) refuse("out does not fit " + std::to_string(heads) + " heads");
     Pages pages = checked_pages(page_array, width);
+    pages.paired = in_pairs(pages, rank);
     Batch batch = checked_batch({positions, starts, lengths, page_table}, T, static_cast<int64_t>(page_array.shape(0)), pages.page);
     int64_t rope = width - rank, v = static_cast<int64_t>(out.shape(1)) / heads;
     Mla problem{batch, pages, &ups.up, q.data(), out.data(), heads, dim - rope, rope, rank, v, scale};

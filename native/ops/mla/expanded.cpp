@@ -39,19 +39,8 @@ public:
 private:
     // A latent to its place, the rotated key behind where its head's key will be.
     void read(int64_t sequence, int64_t position, int64_t i) {
-        const uint8_t* row = mla_.pages.row(mla_.batch, sequence, position);
-        widen(row, mla_.rank, latents_ + i * mla_.rank);
-        widen(row + mla_.rank * mla_.pages.size(), mla_.rope, keys_ + i * mla_.dim() + mla_.nope);
-    }
-
-    void widen(const uint8_t* row, int64_t n, float* out) const {
-        if (!mla_.pages.bfloat) return static_cast<void>(std::memcpy(out, row, n * sizeof(float)));
-        for (int64_t d = 0; d < n; ++d) {
-            uint16_t half;
-            std::memcpy(&half, row + 2 * d, sizeof half);
-            uint32_t bits = static_cast<uint32_t>(half) << 16;
-            std::memcpy(out + d, &bits, sizeof bits);
-        }
+        mla_.pages.read(mla_.batch, sequence, position, 0, mla_.rank, latents_ + i * mla_.rank);
+        mla_.pages.read(mla_.batch, sequence, position, mla_.rank, mla_.rope, keys_ + i * mla_.dim() + mla_.nope);
     }
 
     const Chunk* rounded(const Input& in) {
