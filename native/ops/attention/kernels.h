@@ -4,7 +4,10 @@
 // for R * K fma. Their lanes are added at the end by a tree that leaves one score in each lane.
 // Values: R rows by C vectors of sums stay in registers while all keys pass: C loads and R broadcasts for R * C fma.
 
-#include "softmax.h"
+#include <cmath>
+
+#include "attention.h"
+#include "vector.h"
 
 namespace {
 
@@ -53,7 +56,26 @@ void scores(const float* const* q, int m, const RowSet& keys, int64_t dim, float
     else score_tile<float>(q, m, keys, dim, s);
 }
 
-void soften(float* s, int count, float scale, Softmax* state) { soften_row(s, count, tile_keys, scale, state); }
+void soften(float* s, int count, float scale, Softmax* state) {
+    for (int j = count; j < tile_keys; ++j) s[j] = -INFINITY;
+    Floats most = broadcast(-INFINITY), factor = broadcast(scale);
+    for (int j = 0; j < tile_keys; j += lanes) {
+        Floats x = load(s + j) * factor;
+        store(s + j, x);
+        most = larger(x, most);
+    }
+    float largest = maximum(most);
+    largest = largest > state->largest ? largest : state->largest;
+    Floats base = broadcast(largest == -INFINITY ? 0.0f : largest), total = zeros();
+    for (int j = 0; j < tile_keys; j += lanes) {
+        Floats p = exponential(load(s + j) - base);
+        store(s + j, p);
+        total = total + p;
+    }
+    state->shrink = state->largest == largest ? 1.0f : std::exp(state->largest - largest);
+    state->sum = state->sum * state->shrink + sum(total);
+    state->largest = largest;
+}
 
 template <class T, int R, int C>
 INLINE void value_block(const float* p, const RowSet& values, int64_t d, int64_t part, const Softmax* states, float* sums, int64_t stride) {

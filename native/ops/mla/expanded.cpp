@@ -3,127 +3,133 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/attention/row_tile.h"
+#include "ops/attention/step.h"
 #include "ops/linear/multiply.h"
-#include "workspace.h"
+#include "ops/mla/stretch.h"
+#include "ops/mla/turned.h"
 
 namespace {
 
-constexpr int64_t stretch = 256;  // keys at a time: a matrix is unpacked once for so many, and they stay in L2
+constexpr int64_t span_keys = 4096;  // whose latents are kept in float32: 8 MB
 
-// One head's keys and values of a stretch, float32.
+// Scratch of one thread for one head's keys and values of a stretch.
 class Stretch {
 public:
-    Stretch(const Mla& a, int64_t head) : mla_(a), keys_up_(a.keys_up(head)), values_up_(a.values_up(head)), narrowed_(a.pages.bfloat && attention_table().bfloat_dot) {
-        if (a.up->split()) transpose_keys_up();
-        latents_ = latent_space_.get<float>(stretch * a.rank);
-        keys_ = key_space_.get<float>(stretch * a.dim());
-        values_ = value_space_.get<float>(stretch * a.v);
-        if (narrowed_) narrow_keys_ = narrow_key_space_.get<uint16_t>(stretch * a.dim());
-        if (narrowed_) narrow_values_ = narrow_value_space_.get<uint16_t>(stretch * a.v);
+    Stretch(const Mla& a, int64_t head) : mla_(a), values_up_(a.values_up(head)) {
+        keys_up_ = a.up->split() ? turned(a.keys_up(head), &turned_space_) : a.keys_up(head);  // (nope, rank)
+        keys_ = key_space_.get<float>(stretch_keys * a.dim());
+        values_ = value_space_.get<float>(stretch_keys * a.v);
+        if (!laid_out()) return;
+        laid_keys_ = laid_key_space_.get<uint16_t>(key_words(a.dim()));
+        laid_values_ = laid_value_space_.get<uint16_t>(value_words(a.v));
     }
 
-    void make(int64_t sequence, int64_t first, int64_t count) {
-        for (int64_t i = 0; i < count; ++i) read(sequence, first + i, i);
-        Input in{latents_, nullptr, mla_.rank, count};
-        if (is_block_format(keys_up_.format) || is_block_format(values_up_.format)) in.chunks = rounded(in);
+    // in: latents; turned: (count, rope), the part of the keys that all heads share.
+    void make(const Input& in, const float* turned) {
+        count_ = static_cast<int>(in.T);
         multiply_here(keys_up_, in, keys_, mla_.dim());
         multiply_here(values_up_, in, values_, mla_.v);
-        if (narrowed_) attention_table().narrow(keys_, count * mla_.dim(), narrow_keys_);
-        if (narrowed_) attention_table().narrow(values_, count * mla_.v, narrow_values_);
+        for (int64_t i = 0; i < in.T; ++i) std::memcpy(keys_ + i * mla_.dim() + mla_.nope, turned + i * mla_.rope, mla_.rope * sizeof(float));
+#if defined(__x86_64__)
+        if (laid_out()) lay_out_avx512bf16(keys_, values_, count_, mla_.dim(), mla_.v, laid_keys_, laid_values_);
+#endif
     }
 
-    RowSet keys(int64_t from, int count) const { return rows(keys_, narrow_keys_, from, mla_.dim(), count); }
-    RowSet values(int64_t from, int count) const { return rows(values_, narrow_values_, from, mla_.v, count); }
+    void attend(int64_t first, RowTile* tile, float* sums) const {
+#if defined(__x86_64__)
+        if (laid_out()) return attend_stretch_avx512bf16({laid_keys_, laid_values_, count_, mla_.dim(), mla_.v}, first, mla_.scale, tile, sums);
+#endif
+        for (int64_t key = 0; key < count_ && first + key <= tile->last[tile->rows - 1]; key += tile_keys) {
+            int keys = static_cast<int>(std::min<int64_t>(tile_keys, count_ - key));
+            tile->attend(rows(keys_, key, mla_.dim(), keys), rows(values_, key, mla_.v, keys), first + key, mla_.dim(), mla_.v, mla_.scale, sums);
+        }
+    }
 
 private:
-    // A latent to its place, the rotated key behind where its head's key will be.
-    void read(int64_t sequence, int64_t position, int64_t i) {
-        mla_.pages.read(mla_.batch, sequence, position, 0, mla_.rank, latents_ + i * mla_.rank);
-        mla_.pages.read(mla_.batch, sequence, position, mla_.rank, mla_.rope, keys_ + i * mla_.dim() + mla_.nope);
-    }
+    // Rounded to bfloat16, as the cache is, where dot products of it are the faster ones.
+    bool laid_out() const { return mla_.pages.bfloat && attention_table().bfloat_dot; }
 
-    const Chunk* rounded(const Input& in) {
-        Chunk* chunks = chunk_space_.get<Chunk>(in.T * chunk_stride(in.cols));
-        prepare_here(latents_, in.T, mla_.rank, chunks);
-        return chunks;
-    }
-
-    RowSet rows(const float* wide, const uint16_t* narrow, int64_t from, int64_t width, int count) const {
+    static RowSet rows(const float* x, int64_t from, int64_t width, int count) {
         RowSet set;
-        set.count = count, set.bfloat = narrowed_;
-        for (int64_t i = 0; i < count; ++i)
-            set.rows[i] = narrowed_ ? reinterpret_cast<const uint8_t*>(narrow + (from + i) * width)
-                                    : reinterpret_cast<const uint8_t*>(wide + (from + i) * width);
+        set.count = count, set.bfloat = false;
+        for (int i = 0; i < count; ++i) set.rows[i] = reinterpret_cast<const uint8_t*>(x + (from + i) * width);
         return set;
     }
 
-    // (rank, nope) in stored blocks -> (nope, rank) in float32, which rows of latents can be multiplied by.
-    void transpose_keys_up() {
-        float* turned = turned_space_.get<float>(mla_.nope * (mla_.rank + 1));
-        float* row = turned + mla_.nope * mla_.rank;
-        for (int64_t r = 0; r < mla_.rank; ++r) {
-            linear_table().decode(keys_up_, r, row);
-            for (int64_t n = 0; n < mla_.nope; ++n) turned[n * mla_.rank + r] = row[n];
-        }
-        keys_up_ = {Format::F32, reinterpret_cast<const uint8_t*>(turned), mla_.nope, mla_.rank, mla_.rank * 4};
-    }
-
-    static thread_local Workspace latent_space_, key_space_, value_space_, narrow_key_space_, narrow_value_space_, chunk_space_, turned_space_;
+    static thread_local Workspace key_space_, value_space_, laid_key_space_, laid_value_space_, turned_space_;
     const Mla& mla_;
     Weight keys_up_, values_up_;
-    const bool narrowed_;  // to bfloat16, as the cache is, where dot products of it are the faster ones
-    float *latents_, *keys_, *values_;
-    uint16_t *narrow_keys_ = nullptr, *narrow_values_ = nullptr;
+    float *keys_, *values_;
+    uint16_t *laid_keys_ = nullptr, *laid_values_ = nullptr;
+    int count_ = 0;
 };
 
-thread_local Workspace Stretch::latent_space_, Stretch::key_space_, Stretch::value_space_, Stretch::narrow_key_space_, Stretch::narrow_value_space_,
-    Stretch::chunk_space_, Stretch::turned_space_;
+thread_local Workspace Stretch::key_space_, Stretch::value_space_, Stretch::laid_key_space_, Stretch::laid_value_space_, Stretch::turned_space_;
 
-std::vector<RowTile> tiles_of(const Mla& a, int64_t sequence, int64_t head) {
-    std::vector<RowTile> tiles;
+thread_local Workspace sum_space, latent_space, turned_space, chunk_space;
+
+void add_tiles(const Mla& a, int64_t sequence, int64_t head, std::vector<RowTile>* tiles) {
     for (int64_t t = a.batch.starts[sequence]; t < a.batch.starts[sequence + 1]; ++t) {
-        if (tiles.empty() || tiles.back().rows == tile_rows) tiles.emplace_back();
-        tiles.back().add(a.q + (t * a.heads + head) * a.dim(), 0, a.batch.positions[t]);
+        if ((t - a.batch.starts[sequence]) % tile_rows == 0) tiles->emplace_back();
+        tiles->back().add(a.q + (t * a.heads + head) * a.dim(), 0, a.batch.positions[t]);
     }
-    return tiles;
 }
 
 }  // namespace
 
-Expanded::Expanded(const Mla& problem, const std::vector<int64_t>& sequences)
-    : mla_(problem), sequences_(sequences), tasks_(static_cast<int64_t>(sequences.size()) * problem.heads, 1) {}
-
-int64_t Expanded::work() const {
-    int64_t work = 0;
-    for (int64_t s : sequences_)
-        work += mla_.heads * mla_.batch.lengths[s] * (mla_.rank * (mla_.nope + mla_.v) + mla_.batch.count(s) * (mla_.dim() + mla_.v));
-    return work;
+Expanded::Expanded(const Mla& problem, int64_t sequence)
+    : mla_(problem), sequence_(sequence), rows_(problem.batch.count(sequence)), length_(problem.batch.lengths[sequence]), stride_(padded(problem.v)) {
+    for (int64_t head = 0; head < mla_.heads; ++head) add_tiles(mla_, sequence, head, &tiles_);
+    int64_t keys = std::min(span_keys, length_);
+    sums_ = sum_space.get<float>(mla_.heads * rows_ * stride_);
+    std::fill_n(sums_, mla_.heads * rows_ * stride_, 0.0f);
+    latents_ = latent_space.get<float>(keys * mla_.rank);
+    turned_ = turned_space.get<float>(keys * mla_.rope);
+    bool rounded = is_block_format(mla_.keys_up(0).format) || is_block_format(mla_.values_up(0).format);
+    chunks_ = rounded ? chunk_space.get<Chunk>(keys * chunk_stride(mla_.rank)) : nullptr;
 }
 
 void Expanded::run() {
-    for (int64_t i, end; tasks_.next(i, end);) head_of(sequences_[i / mla_.heads], i % mla_.heads);
+    for (int64_t first = 0; first < length_; first += span_keys) attend_span(first, std::min(span_keys, length_ - first));
+    pool::parallel(mla_.heads, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t head = begin; head < end; ++head) finish(head);
+    });
 }
 
-void Expanded::head_of(int64_t sequence, int64_t head) const {
-    static thread_local Workspace workspace;
-    std::vector<RowTile> tiles = tiles_of(mla_, sequence, head);
-    int64_t rows = mla_.batch.count(sequence), stride = padded(mla_.v), length = mla_.batch.lengths[sequence];
-    float* sums = workspace.get<float>(rows * stride);
-    std::fill_n(sums, rows * stride, 0.0f);
-    Stretch made(mla_, head);
-    for (int64_t first = 0; first < length; first += stretch) {
-        int64_t count = std::min(stretch, length - first);
-        made.make(sequence, first, count);
-        for (size_t i = 0; i < tiles.size(); ++i)
-            for (int64_t key = 0; key < count && first + key <= tiles[i].last[tiles[i].rows - 1]; key += tile_keys) {
-                int keys = static_cast<int>(std::min<int64_t>(tile_keys, count - key));
-                tiles[i].attend(made.keys(key, keys), made.values(key, keys), first + key, mla_.dim(), mla_.v, mla_.scale, sums + i * tile_rows * stride);
-            }
+void Expanded::attend_span(int64_t first, int64_t keys) {
+    pool::Pieces reading(keys, 64), heads(mla_.heads, 1);
+    pool::run([&](int, int) {
+        for (int64_t begin, end; reading.next(begin, end);) {
+            for (int64_t i = begin; i < end; ++i) read(first + i, i);
+            if (chunks_) prepare_here(latents_ + begin * mla_.rank, end - begin, mla_.rank, chunks_ + begin * chunk_stride(mla_.rank));
+        }
+        pool::barrier();
+        for (int64_t head, end; heads.next(head, end);) head_over(head, first, keys);
+    });
+}
+
+void Expanded::read(int64_t position, int64_t i) {
+    mla_.pages.read(mla_.batch, sequence_, position, 0, mla_.rank, latents_ + i * mla_.rank);
+    mla_.pages.read(mla_.batch, sequence_, position, mla_.rank, mla_.rope, turned_ + i * mla_.rope);
+}
+
+void Expanded::head_over(int64_t head, int64_t first, int64_t keys) {
+    Stretch stretch(mla_, head);
+    size_t tiles = tiles_.size() / mla_.heads;
+    for (int64_t key = 0; key < keys; key += stretch_keys) {
+        int64_t count = std::min<int64_t>(stretch_keys, keys - key);
+        stretch.make({latents_ + key * mla_.rank, chunks_ ? chunks_ + key * chunk_stride(mla_.rank) : nullptr, mla_.rank, count}, turned_ + key * mla_.rope);
+        for (size_t i = 0; i < tiles; ++i)
+            if (RowTile& tile = tiles_[head * tiles + i]; first + key <= tile.last[tile.rows - 1])
+                stretch.attend(first + key, &tile, sums_ + (head * rows_ + static_cast<int64_t>(i) * tile_rows) * stride_);
     }
-    for (int64_t i = 0; i < rows; ++i) {
-        const RowTile& tile = tiles[i / tile_rows];
-        int64_t token = mla_.batch.starts[sequence] + i;
-        tile.finish(static_cast<int>(i % tile_rows), sums + i / tile_rows * tile_rows * stride, mla_.v, mla_.out + (token * mla_.heads + head) * mla_.v);
+}
+
+void Expanded::finish(int64_t head) const {
+    size_t tiles = tiles_.size() / mla_.heads;
+    for (int64_t i = 0; i < rows_; ++i) {
+        const RowTile& tile = tiles_[head * tiles + i / tile_rows];
+        const float* sums = sums_ + (head * rows_ + i / tile_rows * tile_rows) * stride_;
+        tile.finish(static_cast<int>(i % tile_rows), sums, mla_.v, mla_.out + ((mla_.batch.starts[sequence_] + i) * mla_.heads + head) * mla_.v);
     }
 }

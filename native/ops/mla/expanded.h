@@ -1,21 +1,30 @@
 #pragma once
 
-#include "ops/mla/mla.h"
-#include "pool.h"
+#include <vector>
 
-// Sequences with many new tokens each. A task is one head of one sequence: stretch after stretch its keys and values are
-// made from the latents, and all the sequence's query rows pass over them.
+#include "ops/attention/row_tile.h"
+#include "ops/linear/linear.h"
+#include "ops/mla/mla.h"
+#include "workspace.h"
+
+// A sequence with many new tokens. Its latents are read and rounded once, span after span; a task is one head, for which
+// keys and values are made of a span, stretch after stretch, and all the sequence's query rows pass over them.
 class Expanded {
 public:
-    Expanded(const Mla& problem, const std::vector<int64_t>& sequences);
+    Expanded(const Mla& problem, int64_t sequence);
 
-    int64_t work() const;
-    void run();  // by whichever threads call it
+    void run();
 
 private:
-    void head_of(int64_t sequence, int64_t head) const;
+    void attend_span(int64_t first, int64_t keys);
+    void read(int64_t position, int64_t i);                        // -> row i of the span
+    void head_over(int64_t head, int64_t first, int64_t keys);
+    void finish(int64_t head) const;
 
     const Mla& mla_;
-    const std::vector<int64_t>& sequences_;
-    pool::Pieces tasks_;
+    int64_t sequence_, rows_, length_, stride_;
+    std::vector<RowTile> tiles_;  // of all heads, each head's one after another
+    float* sums_;                 // (heads, rows, stride)
+    float *latents_, *turned_;    // of the span: (keys, rank), (keys, rope)
+    Chunk* chunks_;               // the latents as int8, where a matrix is multiplied so
 };

@@ -9,7 +9,8 @@
 
 #include <algorithm>
 
-#include "ops/attention/softmax.h"
+#include "ops/attention/softmax.avx512bf16.h"
+#include "vector.h"
 #include "workspace.h"
 
 namespace {
@@ -125,11 +126,9 @@ void values(const LatentTask& t, const uint32_t* p, const uint8_t* const* blocks
 // Scores of `count` keys from position `key` on -> weights in bfloat16.
 void soften_tile(const LatentTask& t, int64_t key, int count, float* s, uint32_t* p) {
     for (int i = 0; i < t.rows; ++i) {
-        float* row = s + i * latent_tile;
+        const float* row = s + i * latent_tile;
         int seen = static_cast<int>(std::clamp<int64_t>(t.last[i] + 1 - key, 0, count));
-        soften_row(row, seen, latent_tile, t.scale, t.states + i);
-        for (int j = 0; j < latent_tile; j += 16)
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + i * tile_pairs + j / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(row + j)));
+        soften_bfloat(row, seen, latent_tile, t.scale, t.states + i, reinterpret_cast<uint16_t*>(p + i * tile_pairs));
     }
 }
 

@@ -30,10 +30,8 @@ void mla(const Mla& problem, const float* latent) {
     std::vector<int64_t> few, many;
     for (int64_t s = 0; s < problem.batch.sequences; ++s)
         if (int64_t count = problem.batch.count(s)) (absorbing_pays(problem, count) ? few : many).push_back(s);
+    for (int64_t sequence : many) Expanded(problem, sequence).run();
+    if (few.empty()) return;
     Absorbed absorbed(problem, few);
-    Expanded expanded(problem, many);
-    region(absorbed.work() + expanded.work(), [&](auto barrier) {
-        expanded.run();
-        if (!few.empty()) absorbed.run(barrier);
-    });
+    region(absorbed.work(), [&](auto barrier) { absorbed.run(barrier); });
 }

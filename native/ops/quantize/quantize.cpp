@@ -4,24 +4,12 @@
 #include <cmath>
 #include <cstring>
 
+#include "half.h"
+
 namespace {
 
 constexpr int columns = 32, groups = 8;
-constexpr float unit = 0x1p-14f, most_half = 65504.0f;
-
-// To the nearest, ties to even, of finite numbers from 0 to most_half.
-uint16_t to_half(float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    if (value < 0x1p-14f) return static_cast<uint16_t>(std::nearbyint(value * 0x1p24f));
-    uint32_t rounded = bits + 0xfff + (bits >> 13 & 1);
-    return static_cast<uint16_t>((rounded >> 13) - (112u << 10));
-}
-
-float from_half(uint16_t half) {
-    int exponent = half >> 10 & 31, mantissa = half & 1023;
-    return exponent ? std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25) : std::ldexp(static_cast<float>(mantissa), -24);
-}
+constexpr float unit = 0x1p-14f;
 
 struct Group {
     float x[columns], weight[columns], most = 0;
