@@ -81,8 +81,9 @@ INLINE Floats load_part(const T* p, int64_t n) {
 
 INLINE void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 
-template <int Step, size_t... I>
-INLINE Floats add_pairs(Floats a, Floats b, std::index_sequence<I...>) {
+// Lane i of the result: a[i] + a[i ^ Step] where i has no bit Step, else b[i] + b[i ^ Step].
+template <int Step, class V, size_t... I>
+INLINE V add_pairs(V a, V b, std::index_sequence<I...>) {
     constexpr Ints near = {static_cast<int32_t>(I & Step ? I + lanes : I)...};
     constexpr Ints far = {static_cast<int32_t>(I & Step ? (I ^ Step) + lanes : I ^ Step)...};
     return __builtin_shuffle(a, b, near) + __builtin_shuffle(a, b, far);

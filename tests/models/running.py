@@ -14,10 +14,14 @@ def empty_cache(model, tokens: int, sequences: int = 1) -> tuple[list, list[list
     each = -(-tokens // PAGE)
     order = np.random.default_rng(7).permutation(each * sequences).tolist()
     cache = [
-        {name: np.full((each * sequences, PAGE, width), np.nan, model.cache_dtype) for name, width in layer.items()}
+        {name: _unreadable((each * sequences, PAGE, width), model.cache_dtype) for name, width in layer.items()}
         for layer in model.cache_layout
     ]
     return cache, [order[i * each : (i + 1) * each] for i in range(sequences)]
+
+
+def _unreadable(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return np.full(shape, 255 if dtype == np.uint8 else np.nan, dtype)  # scales of bytes are NaN then
 
 
 def logits(model, ids, chunk: int | None = None) -> np.ndarray:

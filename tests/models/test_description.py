@@ -79,7 +79,7 @@ def test_published_sizes(name, tmp_path):
     told = described(config, tmp_path)
     assert told.parameters / 1e9 == pytest.approx(total, rel=2e-4)
     assert told.active_parameters / 1e9 == pytest.approx(active, rel=1e-3)
-    assert told.cache_bytes_per_token == cache
+    assert told.cache_bytes("bf16") == cache
     assert (told.layers, told.vocabulary) == (config["num_hidden_layers"], config["vocab_size"])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import stored
-from batches import DTYPES, cached, close, close_over, in_pairs, paged
+from batches import DTYPES, as_native, cached, close, close_over, latents, paged
 
 from divebell.ops import native, reference
 from divebell.weights.formats import BY_NAME, F32
@@ -19,6 +19,7 @@ CASES = {
     "mixed": ([0, 900, 63, 64, 1200], [70, 1, 1, 1, 200]),
 }
 HEADS, NOPE, ROPE, V, RANK = 3, 24, 16, 20, 32
+LATENTS = [*DTYPES, np.dtype(np.uint8)]
 
 
 def tensor(x: np.ndarray) -> Tensor:
@@ -29,7 +30,7 @@ def case(name: str, dtype=DTYPES[0], heads=HEADS, nope=NOPE, rope=ROPE, rank=RAN
     rng, batch = np.random.default_rng(3), paged(*CASES[name])
     q = rng.standard_normal((len(batch.ids), heads, nope + rope), np.float32)
     latent = rng.standard_normal((len(batch.ids), rank + rope), np.float32)
-    return q, latent, cached(batch, rank + rope, dtype, rng), batch
+    return q, latent, latents(batch, rank, rope, dtype, rng), batch
 
 
 def matrices(split: bool, heads=HEADS, nope=NOPE, v=V, rank=RANK) -> dict[str, Tensor]:
@@ -39,25 +40,26 @@ def matrices(split: bool, heads=HEADS, nope=NOPE, v=V, rank=RANK) -> dict[str, T
     return {"k_b": tensor(rows[:, :nope].transpose(0, 2, 1)), "v_b": tensor(rows[:, nope:])}
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", LATENTS, ids=str)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("split", [False, True])
 def test_reference(name, split, dtype):
     q, latent, pages, batch = case(name, dtype)
-    ours, up = in_pairs(pages, RANK), matrices(split)
+    ours, up = as_native(pages, RANK), matrices(split)
     expected = reference.mla(q, latent, pages, reference.up_projections(**up), batch, 0.3)
     close_over(dtype, native.mla(q, latent, ours, native.up_projections(**up), batch, 0.3), expected)
-    np.testing.assert_array_equal(ours.view(np.uint8), in_pairs(pages, RANK).view(np.uint8))
+    np.testing.assert_array_equal(ours.view(np.uint8), as_native(pages, RANK).view(np.uint8))
 
 
+@pytest.mark.parametrize("dtype", LATENTS[1:], ids=str)
 @pytest.mark.parametrize("name", ["prompt", "deep", "mixed"])
-def test_released_widths(name):
+def test_released_widths(name, dtype):
     """DeepSeek's 128 + 64 | 128 over a latent of 512, and more heads than a tile of rows."""
-    q, latent, pages, batch = case(name, DTYPES[1], 70, 128, 64, 512)
+    q, latent, pages, batch = case(name, dtype, 70, 128, 64, 512)
     up = matrices(False, 70, 128, 128, 512)
-    ours = in_pairs(pages, 512)
+    ours = as_native(pages, 512)
     expected = reference.mla(q, latent, pages, reference.up_projections(**up), batch, 192**-0.5)
-    close_over(DTYPES[1], native.mla(q, latent, ours, native.up_projections(**up), batch, 192**-0.5), expected)
+    close_over(dtype, native.mla(q, latent, ours, native.up_projections(**up), batch, 192**-0.5), expected)
 
 
 @pytest.mark.parametrize("format", ["F16", "BF16", "F8_E4M3", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "MXFP4"])
@@ -82,14 +84,32 @@ def stack(format: str, heads: int, rows: int, cols: int) -> Tensor:
     return Tensor("w", whole.format, (heads, rows, cols), whole.data, whole.scales)
 
 
+def test_many_faint_keys_beside_one_that_stands_out():
+    """Weights of a tile are bytes of its largest: those that would round to nothing but count together are kept."""
+    rank, rope, length = 64, 16, 1000
+    rng, batch = np.random.default_rng(5), paged([length - 1], [1])
+    pages = cached(batch, rank + rope, np.float32, rng) * np.float32(0.3)
+    pages[batch.pages[0, 0], 0, 0] = 30  # the first key: as heavy as some hundred of the others together
+    q = np.zeros((1, 1, 32), np.float32)
+    up = matrices(False, 1, 16, 16, rank)
+    q[0, 0, :16] = up["kv_b"].f32()[:16, 0] * 0.55 / np.sum(up["kv_b"].f32()[:16, 0] ** 2)
+    rows = np.nan_to_num(pages).reshape(-1, rank + rope)
+    bytes_ = reference._rounded(rows, rank).reshape(*pages.shape[:2], -1)
+    latent = rng.standard_normal((1, rank + rope), np.float32) * np.float32(0.3)
+    expected = reference.mla(q, latent, bytes_, reference.up_projections(**up), batch, 0.3)
+    actual = native.mla(q, latent, as_native(bytes_, rank), native.up_projections(**up), batch, 0.3)
+    close(actual, expected, 1e-2)
+
+
+@pytest.mark.parametrize("dtype", LATENTS[1:], ids=str)
 @pytest.mark.parametrize("name", CASES)
-def test_same_bits_with_any_number_of_threads(name):
+def test_same_bits_with_any_number_of_threads(name, dtype):
     before, results = native.threads(), []
-    q, latent, pages, batch = case(name, DTYPES[1])
+    q, latent, pages, batch = case(name, dtype)
     up = native.up_projections(**matrices(False))
     for threads in (1, 2, 3):
         native.set_threads(threads)
-        results.append(native.mla(q, latent, in_pairs(pages, RANK), up, batch, 0.3))
+        results.append(native.mla(q, latent, as_native(pages, RANK), up, batch, 0.3))
     native.set_threads(before)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])

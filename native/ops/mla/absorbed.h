@@ -16,7 +16,7 @@ public:
     void run(const Barrier& barrier) {
         for (int64_t head, end; absorbing_.next(head, end);) absorb(head);
         barrier();
-        attend(problem_, plan_, parts_, attending_, merging_, barrier, problem_.keys.paired ? attend_pairs : attend_rows);
+        attend(problem_, plan_, parts_, attending_, merging_, barrier, latent_task(problem_.keys));
         barrier();
         for (int64_t head, end; raising_.next(head, end);) raise(head);
     }

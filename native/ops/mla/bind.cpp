@@ -53,13 +53,24 @@ void check_shape(const Mla& a, int64_t q_dim, int64_t out_width) {
                std::to_string(out_width) + " do not fit the matrices");
 }
 
+// As checked_pages, or bytes in quads with 8 more for each token's scales.
+Pages latent_pages(const PageArray& array, int64_t width, int64_t rank) {
+    if (array.dtype() != nb::dtype<uint8_t>()) {
+        Pages pages = checked_pages(array, width);
+        if (pages.bfloat) pages.layout = bfloat_layout(pages, rank);
+        return pages;
+    }
+    if (static_cast<int64_t>(array.shape(2)) != width + 8 || array.shape(1) % 4 || width % 4 || rank % 4)
+        refuse("pages of bytes are " + std::to_string(array.shape(2)) + " wide, not " + std::to_string(width) + " + 8, or not in fours");
+    return {static_cast<uint8_t*>(array.data()), false, static_cast<int64_t>(array.shape(1)), width, Layout::quads, rank};
+}
+
 void run(Array<float, 3> q, Array<float, 2> latent, PageArray page_array, const Ups& ups, Array<int32_t, 1> positions, Array<int32_t, 1> starts,
          Array<int32_t, 1> lengths, Array<int32_t, 2> page_table, float scale, Out<float, 2> out) {
     int64_t T = q.shape(0), heads = q.shape(1), dim = q.shape(2), width = latent.shape(1), rank = ups.up.rank();
     if (latent.shape(0) != q.shape(0) || out.shape(0) != q.shape(0)) refuse("q, latent and out differ in tokens");
     if (heads < 1 || static_cast<int64_t>(out.shape(1)) % heads) refuse("out does not fit " + std::to_string(heads) + " heads");
-    Pages pages = checked_pages(page_array, width);
-    pages.paired = in_pairs(pages, rank);
+    Pages pages = latent_pages(page_array, width, rank);
     Batch batch = checked_batch({positions, starts, lengths, page_table}, T, static_cast<int64_t>(page_array.shape(0)), pages.page);
     int64_t rope = width - rank, v = static_cast<int64_t>(out.shape(1)) / heads;
     Mla problem{batch, pages, &ups.up, q.data(), out.data(), heads, dim - rope, rope, rank, v, scale};

@@ -47,7 +47,7 @@ public:
 
 private:
     // Rounded to bfloat16, as the cache is, where dot products of it are the faster ones.
-    bool laid_out() const { return mla_.pages.bfloat && attention_table().bfloat_dot; }
+    bool laid_out() const { return mla_.pages.size() < 4 && attention_table().bfloat_dot; }
 
     static RowSet rows(const float* x, int64_t from, int64_t width, int count) {
         RowSet set;

@@ -2,18 +2,43 @@
 
 #include <vector>
 
-bool in_pairs(const Pages& pages, int64_t rank) {
-    return attention_table().bfloat_dot && pages.bfloat && pages.page % latent_block == 0 && pages.width % 16 == 0 && rank % 16 == 0;
-}
+#include "isa.h"
 
-void attend_pairs(const Attend& a, const AttendTask& task, const AttendParts& parts) {
+namespace {
+
+template <int Block>
+void attend_blocks(const Attend& a, const AttendTask& task, const AttendParts& parts, void (*kernel)(const LatentTask&)) {
     static thread_local std::vector<const uint8_t*> blocks;
-    blocks.clear();
-    for (int64_t key = task.key; key < task.key + task.keys; key += latent_block) blocks.push_back(a.keys.row(a.batch, task.sequence, key));
+    static thread_local std::vector<const float*> scales;
+    blocks.clear(), scales.clear();
+    for (int64_t key = task.key; key < task.key + task.keys; key += Block) {
+        blocks.push_back(a.keys.row(a.batch, task.sequence, key));
+        if (a.keys.layout == Layout::quads) scales.push_back(a.keys.scales(a.batch, task.sequence, key) + key % a.keys.page);
+    }
     RowTile tile = tile_of(a, task);
     float* sums = fresh_sums(a, task, parts);
-#if defined(__x86_64__)
-    attend_pairs_avx512bf16({tile.rows, tile.q, tile.last, task.key, task.keys, blocks.data(), a.dim, a.value_dim, a.scale, sums, padded(a.value_dim), tile.states});
-#endif
+    kernel({tile.rows, tile.q, tile.last, task.key, task.keys, blocks.data(), scales.data(), a.keys.page, a.dim, a.value_dim, a.scale, sums,
+            padded(a.value_dim), tile.states});
     finish(a, task, parts, tile, sums);
+}
+
+#if defined(__x86_64__)
+void attend_pairs(const Attend& a, const AttendTask& task, const AttendParts& parts) { attend_blocks<pair_block>(a, task, parts, attend_pairs_avx512bf16); }
+void attend_quads(const Attend& a, const AttendTask& task, const AttendParts& parts) { attend_blocks<quad_block>(a, task, parts, attend_quads_avx512); }
+#endif
+
+bool in_blocks(const Pages& pages, int64_t rank, int block) { return pages.page % block == 0 && pages.width % 16 == 0 && rank % 16 == 0; }
+
+}  // namespace
+
+RunTask* latent_task(const Pages& pages) {
+#if defined(__x86_64__)
+    if (pages.layout == Layout::pairs) return attend_pairs;
+    if (pages.layout == Layout::quads && isa() == Isa::avx512 && in_blocks(pages, pages.rank, quad_block)) return attend_quads;
+#endif
+    return attend_rows;
+}
+
+Layout bfloat_layout(const Pages& pages, int64_t rank) {
+    return attention_table().bfloat_dot && in_blocks(pages, rank, pair_block) ? Layout::pairs : Layout::rows;
 }

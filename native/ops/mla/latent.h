@@ -4,16 +4,18 @@
 
 #include "ops/attention/attend.h"
 
-// Absorbed attention over latents that lie in pairs (ops/attention/cache.h): the whole of a task, queries rounded once.
-constexpr int latent_block = 8;   // tokens of a block, which lies in one page
-constexpr int latent_tile = 128;  // keys between two looks at the softmax
+// Absorbed attention over latents that lie in pairs or quads (ops/attention/cache.h): the whole of a task, its queries
+// rounded once.
+constexpr int pair_block = 8, quad_block = 16;  // tokens of a block, which lies in one page
 
 struct LatentTask {
     int rows;                      // query rows, at most tile_rows
     const float* const* q;         // each of `width` numbers
     const int64_t* last;           // last position that each row sees
-    int64_t first, keys;           // positions first .. first + keys; first is a multiple of latent_block
-    const uint8_t* const* blocks;  // of latent_block tokens each
+    int64_t first, keys;           // positions first .. first + keys; first is a multiple of a block
+    const uint8_t* const* blocks;
+    const float* const* scales;    // of quads: the block's scales of the first `rank` numbers; those of the rest are `page` on
+    int64_t page;
     int64_t width, rank;           // multiples of 16
     float scale;
     float* sums;                   // (rows, stride): weighted sums of the first `rank` numbers, to start from zero
@@ -22,7 +24,10 @@ struct LatentTask {
 };
 
 void attend_pairs_avx512bf16(const LatentTask& task);
-RunTask attend_pairs;
+void attend_quads_avx512(const LatentTask& task);
 
-// Whether latents of such widths lie in pairs: where this instruction set has a kernel for it.
-bool in_pairs(const Pages& pages, int64_t rank);
+// The kernel for such pages on this machine, else what takes them row by row.
+RunTask* latent_task(const Pages& pages);
+
+// How pages of bfloat16 lie: in pairs where this instruction set has a kernel for them.
+Layout bfloat_layout(const Pages& pages, int64_t rank);

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "ops/attention/softmax.avx512bf16.h"
+#include "ops/attention/softmax.avx512.h"
 #include "workspace.h"
 
 namespace {

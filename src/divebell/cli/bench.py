@@ -18,6 +18,7 @@ def bench(
     depth: str = "0",
     batch: str = "1",
     threads: int | None = None,
+    cache: str | None = None,
     json: bool = False,
 ) -> None:
     """Time prompts and decoding, with the share of the machine's floor that they reach.
@@ -40,19 +41,27 @@ def bench(
         sequences that decode together, with commas between
     threads
         by default one for each core
+    cache
+        numbers of the cache: f32, bf16, or for latents q8; by default bf16
     json
         print a JSON object
     """
     from divebell.cli.output import print_json
 
     figures = measure(
-        model, _counts("prompt", prompt), decode, _counts("depth", depth), _counts("batch", batch), threads
+        model, _counts("prompt", prompt), decode, _counts("depth", depth), _counts("batch", batch), threads, cache
     )
     print_json(figures) if json else _print(figures)
 
 
 def measure(
-    name: str, prompts: list[int], decode: int, depths: list[int], batches: list[int], threads: int | None
+    name: str,
+    prompts: list[int],
+    decode: int,
+    depths: list[int],
+    batches: list[int],
+    threads: int | None,
+    cache: str | None,
 ) -> dict[str, Any]:
     """What `divebell bench --json` prints."""
     from divebell import models
@@ -73,7 +82,7 @@ def measure(
     bring_in(checkpoint)
     before = _floor()
     runner = Bench(
-        lambda ops: models.load(checkpoint, ops),
+        lambda ops: models.load(checkpoint, ops, cache=cache),
         native,
         lambda model: Traffic(checkpoint, parameters, config, model.cache_layout, model.cache_dtype),
     )

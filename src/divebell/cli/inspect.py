@@ -89,7 +89,7 @@ def _model_figures(description) -> dict:
         "layers": description.layers,
         "vocabulary": description.vocabulary,
         "context": description.max_positions,
-        "cache_bytes_per_token": description.cache_bytes_per_token,
+        "cache_bytes_per_token": description.cache_bytes("bf16"),
         "bytes_by_kind": description.bytes,
     }
 

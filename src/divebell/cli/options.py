@@ -21,18 +21,21 @@ class Loading:
         memory that weights, cache and workspace may take, such as 16GiB; by default nine tenths of what is available
     context
         tokens that prompt and answer may have together; by default as many as the model knows and the memory allows
+    cache
+        numbers of the cache: f32, bf16, or for latents q8; by default f32 with f32 weights, else bf16
     """
 
     weights: str = "stored"
     threads: int | None = None
     ram: str | None = None
     context: int | None = None
+    cache: str | None = None
 
     def load(self, model: str):
         """An LLM; a context manager."""
         import divebell
 
-        return divebell.load(model, weights=self.weights, threads=self.threads, ram=self.ram, context=self.context)
+        return divebell.load(model, **asdict(self))
 
 
 @Parameter(name="*")

@@ -25,6 +25,7 @@ def load(
     threads: int | None = None,
     ram: "int | str | None" = None,
     context: int | None = None,
+    cache: str | None = None,
 ) -> LLM:
     """See `divebell.load`."""
     from divebell import models
@@ -36,12 +37,13 @@ def load(
     may_use = usable_ram(ram)
     checkpoint = open_checkpoint(resolve(name_or_path))
     description = models.describe(checkpoint)
-    budget = Budget(may_use, weight_bytes(description, weights), _page(description, weights), _workspace(description))
+    page = PAGE * description.cache_bytes(cache or models.usual_cache(weights))
+    budget = Budget(may_use, weight_bytes(description, weights), page, _workspace(description))
     context, pages = budget.plan(context, description.max_positions)  # before any weight is read
     if threads is not None:
         native.set_threads(int(threads))
     bring_in(checkpoint)
-    model = models.load(checkpoint, native, weights)
+    model = models.load(checkpoint, native, weights, cache)
     core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
     limits = Limits(model.config.vocab_size, context, description.max_positions)
     info, recommended = info_of(checkpoint, description), recommended_sampling(name_or_path, checkpoint)
@@ -54,11 +56,6 @@ def weight_bytes(description: object, weights: str) -> int:
     if bits is None:
         return sum(size for kind, size in description.bytes.items() if kind != "unused")
     return ceil(description.parameters * bits / 8)
-
-
-def _page(description: object, weights: str) -> int:
-    """Bytes of one page of the cache, which is float32 where the weights are."""
-    return PAGE * description.cache_bytes_per_token * (2 if weights == "f32" else 1)
 
 
 def _workspace(description: object) -> int:

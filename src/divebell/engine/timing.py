@@ -12,6 +12,7 @@ import numpy as np
 from divebell.engine.cache import PAGE, Cache, pages_for
 from divebell.engine.core import STEP_TOKENS
 from divebell.engine.traffic import Traffic, Work
+from divebell.models import cache_format
 from divebell.ops.batch import Batch
 
 _ENOUGH_SECONDS, _MOST_RUNS = 10.0, 5
@@ -143,5 +144,12 @@ class Bench:
     def _fill(self) -> None:
         for layer in self.cache.layers:
             for pages in layer.values():
-                pattern = (self._random.standard_normal((PAGE, pages.shape[2])) * _CACHE_STD).astype(pages.dtype)
-                pages[:] = pattern
+                pages[:] = self._page(pages.shape[2], pages.dtype)
+
+    def _page(self, width: int, dtype: np.dtype) -> np.ndarray:
+        """Random numbers; of bytes, whose scales lie behind them, too."""
+        if dtype != np.uint8:
+            return (self._random.standard_normal((PAGE, width)) * _CACHE_STD).astype(dtype)
+        page = self._random.integers(1, 256, (PAGE, width), np.uint8)
+        page.reshape(-1)[-PAGE * cache_format.SCALES :].view(np.float32)[:] = _CACHE_STD / 73  # their own deviation
+        return page

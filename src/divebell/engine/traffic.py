@@ -69,20 +69,25 @@ class Traffic:
             ids = chosen[stack // stacks]
             bytes_ += nbytes * np.unique(ids).size
             adds[rate] += count * ids.size
-        adds["bf16" if self.dtype.itemsize == 2 else "f32"] += self._attention(chunks)
+        for chunk in chunks:
+            adds[self._attention_rate(chunk)] += self._attention(chunk)
         return Work(int(bytes_), adds)
+
+    def _attention_rate(self, chunk: tuple[int, int]) -> str:
+        """Bytes are multiplied as such where a token's query is brought to them, and made keys and values of else."""
+        if self.dtype.itemsize == 1 and chunk[0] == 1:
+            return "int8"
+        return "f32" if self.dtype.itemsize == 4 else "bf16"
 
     def _cache_bytes(self, chunks: Sequence[tuple[int, int]]) -> int:
         lengths = ((layer, new + before) for new, before in chunks for layer in range(len(self._widths)))
         return sum(self._widths[layer] * self._seen(layer, length) for layer, length in lengths) * self.dtype.itemsize
 
-    def _attention(self, chunks: Sequence[tuple[int, int]]) -> int:
-        total = 0
-        for new, before in chunks:
-            ends = np.arange(before + 1, before + new + 1)
-            pairs = sum(int(self._seen(layer, ends).sum()) for layer in range(len(self._widths)))
-            total += pairs * self._per_pair(new)
-        return total
+    def _attention(self, chunk: tuple[int, int]) -> int:
+        new, before = chunk
+        ends = np.arange(before + 1, before + new + 1)
+        pairs = sum(int(self._seen(layer, ends).sum()) for layer in range(len(self._widths)))
+        return pairs * self._per_pair(new)
 
     def _seen(self, layer: int, length: Any) -> Any:
         windows = getattr(self.config, "windows", None)

@@ -22,19 +22,28 @@ def architecture(name: str, path: Path | str | None = None) -> ModuleType:
     raise Unsupported("architecture", name, tuple(known), path)
 
 
-def load(checkpoint: Any, ops: ModuleType, weights: str = "stored") -> Any:
+def load(checkpoint: Any, ops: ModuleType, weights: str = "stored", cache: str | None = None) -> Any:
     """A decoder.Model of an open checkpoint.
 
     weights: "stored" computes from the file's own blocks; "f32", "bf16", "q8", "q4" convert while loading.
-    Raises Unsupported, BadFile or Mismatch naming the field or tensor, BadInput for another `weights`.
+    cache: "f32", "bf16", or "q8" for latents; None: what `usual_cache` says.
+    Raises Unsupported, BadFile or Mismatch naming the field or tensor, BadInput for another `weights` or `cache`.
     """
+    from divebell.models import cache_format
     from divebell.models.binding import Binding
     from divebell.models.decoder import Model
 
     module = architecture(checkpoint.architecture, checkpoint.path)
     config = configuration(checkpoint)
+    cache = cache or usual_cache(weights)
+    cache_format.check(cache, module.cache_layout(config))
     binding = Binding(checkpoint, module.parameters(config), ops, weights, module.unused(config))
-    return Model(module, config, binding)
+    return Model(module, config, binding, cache)
+
+
+def usual_cache(weights: str) -> str:
+    """The cache's format where none is asked for."""
+    return "f32" if weights == "f32" else "bf16"
 
 
 def configuration(checkpoint: Any) -> Any:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
+from divebell.models import cache_format
 from divebell.models.binding import Binding, damaged
 from divebell.models.rope import RopeTable
 from divebell.ops.batch import Batch
@@ -20,14 +20,13 @@ class Model:
     """A loaded model.
 
     config: the architecture's own, with `vocab_size`, `max_positions`, `hidden`, `layers`.
-    cache_layout: per layer, name of each cache component -> numbers per token.
-    cache_dtype: what the cache is to be made of: float32 when the weights are, else bfloat16.
+    cache_layout: per layer, name of each cache component -> elements of `cache_dtype` per token.
     """
 
-    def __init__(self, architecture: ModuleType, config: Any, binding: Binding):
+    def __init__(self, architecture: ModuleType, config: Any, binding: Binding, cache: str):
         self.config, self._ops, self._binding = config, binding.ops, binding
-        self.cache_layout: list[dict[str, int]] = architecture.cache_layout(config)
-        self.cache_dtype = np.dtype(np.float32 if binding.conversion == "f32" else ml_dtypes.bfloat16)
+        self.cache_layout = cache_format.widths(cache, architecture.cache_layout(config))
+        self.cache_dtype = cache_format.DTYPES[cache]
         self._rope = RopeTable(architecture.rope(config, binding))
         self._embedding = binding.matrix("embedding")
         self._head = self._embedding if config.tied else binding.matrix("head")

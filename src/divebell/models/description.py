@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from divebell.models import cache_format
 from divebell.models.parameter import Parameter
-
-CACHE_NUMBER_BYTES = 2  # bfloat16, what the cache holds unless weights are float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,7 @@ class Description:
 
     The embedding counts as active only where it is the head too: a token reads one row of it. bytes: stored, by
     parameter kind ("unused" for what is left in the file, such as draft layers); active_bytes: of those, read for each
-    token; both empty or 0 where there is no checkpoint. cache_bytes_per_token: in bfloat16, over all layers.
+    token; both empty or 0 where there is no checkpoint. cache_layout: for each layer, numbers per token by component.
     experts, active_experts: routed ones of a layer, and how many of them a token passes; 0 for dense models.
     """
 
@@ -29,9 +28,14 @@ class Description:
     max_positions: int
     experts: int
     active_experts: int
-    cache_bytes_per_token: int
+    cache_layout: list[dict[str, int]]
     bytes: dict[str, int]
     active_bytes: int
+
+    def cache_bytes(self, format: str) -> int:
+        """Of a token, over all layers, in a cache of such a format. BadInput where the model can't have it."""
+        cache_format.check(format, self.cache_layout)
+        return cache_format.bytes_per_token(format, self.cache_layout)
 
 
 def describe(architecture: str, module: Any, config: Any, checkpoint: Any = None) -> Description:
@@ -49,7 +53,7 @@ def describe(architecture: str, module: Any, config: Any, checkpoint: Any = None
         max_positions=config.max_positions,
         experts=experts.count if experts else 0,
         active_experts=experts.router.top_k if experts else 0,
-        cache_bytes_per_token=CACHE_NUMBER_BYTES * sum(sum(layer.values()) for layer in module.cache_layout(config)),
+        cache_layout=module.cache_layout(config),
         bytes=stored,
         active_bytes=_active(stored.items(), share, config.tied),
     )

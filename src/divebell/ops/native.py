@@ -149,7 +149,7 @@ def _blocks(x: np.ndarray) -> tuple[int, ...]:
 
 def _bits(pages: np.ndarray) -> np.ndarray:
     """bfloat16, which the binding does not know, as the 16-bit integers it is made of."""
-    return pages if pages.dtype == np.float32 else pages.view(np.uint16)
+    return pages.view(np.uint16) if pages.dtype.itemsize == 2 else pages
 
 
 def _places(batch: Batch) -> tuple[np.ndarray, ...]:

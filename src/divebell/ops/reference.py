@@ -131,10 +131,11 @@ def mla(
 ) -> np.ndarray:
     rank = (up.kv_b if up.v_b is None else up.v_b).shape[-1]
     key_up, value_up = up.split(q.shape[1], q.shape[2] - (latent.shape[1] - rank))
-    _store(pages, latent, batch)
+    _store(pages, latent if pages.dtype != np.uint8 else _rounded(latent, rank), batch)
     out = np.empty((len(q), q.shape[1], value_up.shape[1]), np.float32)
     for s, tokens in _sequences(batch):
-        latents, shared_key = np.split(_stored(pages, batch, s), [rank], axis=-1)
+        stored = _stored(pages, batch, s)
+        latents, shared_key = np.split(stored if pages.dtype != np.uint8 else _widened(stored, rank), [rank], axis=-1)
         for head in range(q.shape[1]):
             keys = np.concatenate([latents @ key_up[head].T, shared_key], axis=-1)
             probabilities = _attend(q[tokens, head] @ keys.T, batch.positions[tokens], scale, None)
@@ -206,9 +207,25 @@ def _store(pages: np.ndarray, rows: np.ndarray, batch: Batch) -> None:
 
 
 def _stored(pages: np.ndarray, batch: Batch, s: int) -> np.ndarray:
-    """All cached rows of sequence `s`, float32 (length, width)."""
+    """All cached rows of sequence `s`, float32 (length, width), or bytes as they are."""
     page, slot = np.divmod(np.arange(batch.lengths[s]), pages.shape[1])
-    return pages[batch.pages[s, page], slot].astype(np.float32)
+    rows = pages[batch.pages[s, page], slot]
+    return rows if rows.dtype == np.uint8 else rows.astype(np.float32)
+
+
+def _rounded(latent: np.ndarray, rank: int) -> np.ndarray:
+    """Bytes (tokens, width + 8): 128 + x / scale, then the scales of the first `rank` numbers and of the rest."""
+    parts = np.split(latent, [rank], axis=-1)
+    scales = np.stack([np.abs(part).max(axis=-1) / np.float32(127) for part in parts], axis=-1)
+    inverse = np.divide(np.float32(1), scales, where=scales > 0, out=np.zeros_like(scales))
+    levels = [128 + np.rint(part * inverse[:, i, None]) for i, part in enumerate(parts)]
+    return np.concatenate([*(level.astype(np.uint8) for level in levels), scales.view(np.uint8)], axis=-1)
+
+
+def _widened(rows: np.ndarray, rank: int) -> np.ndarray:
+    scales = np.ascontiguousarray(rows[:, -8:]).view(np.float32)
+    levels = rows[:, :-8].astype(np.float32) - 128
+    return np.concatenate([levels[:, :rank] * scales[:, :1], levels[:, rank:] * scales[:, 1:]], axis=-1)
 
 
 def _attend(scores: np.ndarray, positions: np.ndarray, scale: float, window: int | None) -> np.ndarray:

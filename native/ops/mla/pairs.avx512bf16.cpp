@@ -5,37 +5,22 @@
 // Values: one byte shuffle turns the vector into 16 columns of (t0 t1); 16 rows then take it with a pair of weights each:
 // 1 load, 1 shuffle and 16 broadcasts for 16 dots.
 // The next tile's latents are fetched into L2 meanwhile: a core computes 16 rows at about the rate memory delivers them.
+#include "ahead.h"
 #include "latent.h"
 
 #include <algorithm>
 
-#include "ops/attention/softmax.avx512bf16.h"
+#include "ops/attention/softmax.avx512.h"
 #include "vector.h"
 #include "workspace.h"
 
 namespace {
 
-constexpr int block_pairs = latent_block / 2, tile_pairs = latent_tile / 2;
+constexpr int block_tokens = pair_block, block_pairs = block_tokens / 2;
+constexpr int tile_length = 128, tile_pairs = tile_length / 2;  // between two looks at the softmax
 
 INLINE __m512bh bits(__m512i v) { return (__m512bh)v; }
 INLINE __m512i words(const void* p) { return _mm512_loadu_si512(p); }
-
-// Latents of the next tile, a few lines at a time.
-class Ahead {
-public:
-    Ahead(const LatentTask& t, int64_t key) : task_(t), block_(key / latent_block), blocks_(std::min(key + latent_tile, t.keys) / latent_block), size_(latent_block * t.width * 2) {}
-
-    INLINE void fetch(int lines) {
-        for (; lines > 0 && block_ < blocks_; --lines) {
-            _mm_prefetch(reinterpret_cast<const char*>(task_.blocks[block_] + at_), _MM_HINT_T1);
-            if ((at_ += 64) >= size_) at_ = 0, ++block_;
-        }
-    }
-
-private:
-    const LatentTask& task_;
-    int64_t block_, blocks_, size_, at_ = 0;
-};
 
 // Rounded to bfloat16, each pair twice.
 void round_query(const float* q, int64_t width, uint16_t* out) {
@@ -70,24 +55,24 @@ INLINE void score_block(const uint16_t* q, const uint8_t* block, int64_t width, 
     for (int i = 0; i < 4 * block_pairs; ++i) sums_of[i] = total[i];
     for (int i = 0; i < R; i += 2) {
         Floats two = token_sums(sums_of + i * block_pairs);
-        _mm256_storeu_ps(s + i * latent_tile, _mm512_castps512_ps256(two));
-        if (i + 1 < R) _mm256_storeu_ps(s + (i + 1) * latent_tile, _mm512_extractf32x8_ps(two, 1));
+        _mm256_storeu_ps(s + i * tile_length, _mm512_castps512_ps256(two));
+        if (i + 1 < R) _mm256_storeu_ps(s + (i + 1) * tile_length, _mm512_extractf32x8_ps(two, 1));
     }
 }
 
 template <int R>
 INLINE void score_rows(const LatentTask& t, int row, const uint16_t* q, const uint8_t* block, float* s, Ahead* ahead) {
-    score_block<R>(q + 2 * row * t.width, block, t.width, s + row * latent_tile);
+    score_block<R>(q + 2 * row * t.width, block, t.width, s + row * tile_length);
     ahead->fetch(80 * R / t.rows + 1);
 }
 
 // Queries of 8 rows stay in L1 while the keys pass.
 void scores(const LatentTask& t, const uint16_t* q, const uint8_t* const* blocks, int count, float* s, Ahead* ahead) {
     for (int first = 0; first < t.rows; first += 8)
-        for (int b = 0; b * latent_block < count; ++b) {
+        for (int b = 0; b * block_tokens < count; ++b) {
             int i = first, end = std::min(first + 8, t.rows);
-            for (; i + 4 <= end; i += 4) score_rows<4>(t, i, q, blocks[b], s + b * latent_block, ahead);
-            for (; i < end; ++i) score_rows<1>(t, i, q, blocks[b], s + b * latent_block, ahead);
+            for (; i + 4 <= end; i += 4) score_rows<4>(t, i, q, blocks[b], s + b * block_tokens, ahead);
+            for (; i < end; ++i) score_rows<1>(t, i, q, blocks[b], s + b * block_tokens, ahead);
         }
 }
 
@@ -126,24 +111,24 @@ void values(const LatentTask& t, const uint32_t* p, const uint8_t* const* blocks
 // Scores of `count` keys from position `key` on -> weights in bfloat16.
 void soften_tile(const LatentTask& t, int64_t key, int count, float* s, uint32_t* p) {
     for (int i = 0; i < t.rows; ++i) {
-        const float* row = s + i * latent_tile;
+        const float* row = s + i * tile_length;
         int seen = static_cast<int>(std::clamp<int64_t>(t.last[i] + 1 - key, 0, count));
-        soften_bfloat(row, seen, latent_tile, t.scale, t.states + i, reinterpret_cast<uint16_t*>(p + i * tile_pairs));
+        soften_bfloat(row, seen, tile_length, t.scale, t.states + i, reinterpret_cast<uint16_t*>(p + i * tile_pairs));
     }
 }
 
 }  // namespace
 
 void attend_pairs_avx512bf16(const LatentTask& t) {
-    alignas(64) static thread_local float s[tile_rows * latent_tile];
+    alignas(64) static thread_local float s[tile_rows * tile_length];
     alignas(64) static thread_local uint32_t p[tile_rows * tile_pairs];
     static thread_local Workspace space;
     uint16_t* q = space.get<uint16_t>(2 * t.rows * t.width);
     for (int i = 0; i < t.rows; ++i) round_query(t.q[i], t.width, q + 2 * i * t.width);
-    for (int64_t key = 0; key < t.keys; key += latent_tile) {
-        int count = static_cast<int>(std::min<int64_t>(latent_tile, t.keys - key));
-        const uint8_t* const* blocks = t.blocks + key / latent_block;
-        Ahead ahead(t, key + latent_tile);
+    for (int64_t key = 0; key < t.keys; key += tile_length) {
+        int count = static_cast<int>(std::min<int64_t>(tile_length, t.keys - key));
+        const uint8_t* const* blocks = t.blocks + key / block_tokens;
+        Ahead ahead(t.blocks, (key + tile_length) / block_tokens, std::min(key + 2 * tile_length, t.keys) / block_tokens, 2 * block_tokens * t.width);
         scores(t, q, blocks, count, s, &ahead);
         soften_tile(t, t.first + key, count, s, p);
         values(t, p, blocks, count, &ahead);
