@@ -1,5 +1,6 @@
 """A model whose next token depends on every token before it, all of which it must find again in the cache."""
 
+from itertools import accumulate
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,22 +8,31 @@ import numpy as np
 from divebell.engine.cache import Cache
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
+from divebell.engine.generation import Generation
 from divebell.engine.llm import LLM, Limits
+from divebell.engine.sampling import Sampling
+from divebell.engine.sequence import Sequence
 from divebell.text.dialects import plain
 
 VOCABULARY = 97
 
 
+def rolling(history: list[int]) -> list[int]:
+    """What the tokens up to each position come to: any lost, swapped or stale one changes it."""
+    return list(accumulate(history, lambda value, token: (value * 31 + token + 1) % 1_000_003, initial=7))[1:]
+
+
 def next_token(history: list[int]) -> int:
-    """What the fake model thinks comes next: any lost, swapped or stale token changes it."""
-    value = 7
-    for token in history:
-        value = (value * 31 + token + 1) % 1_000_003
-    return value % VOCABULARY
+    """What the fake model thinks comes next."""
+    return rolling(history)[-1] % VOCABULARY
 
 
 class FakeModel:
-    """Hidden width 2: the position of the token, and the next token as read from the cache."""
+    """Hidden width 2: the position of the token, and the next token as read from the cache.
+
+    The cache's second layer holds what the first one's tokens come to at each position, so that one wrong page in any
+    layer shows.
+    """
 
     cache_dtype = np.dtype(np.float32)
     cache_layout = ({"token": 1}, {"other": 2})
@@ -34,16 +44,17 @@ class FakeModel:
 
     def forward(self, batch, cache):
         self.batches.append(batch)
+        tokens, other = cache[0]["token"][..., 0], cache[1]["other"]
         rows = []
         for s, (begin, end) in enumerate(zip(batch.starts[:-1], batch.starts[1:], strict=True)):
-            pages = cache[0]["token"]
-            for token, position in zip(batch.ids[begin:end], batch.positions[begin:end], strict=True):
-                page, slot = divmod(int(position), pages.shape[1])
-                pages[batch.pages[s, page], slot] = token
-                history = [
-                    int(pages[batch.pages[s, p // pages.shape[1]], p % pages.shape[1], 0]) for p in range(position + 1)
-                ]
-                rows.append((position, next_token(history)))
+            length, places = int(batch.lengths[s]), batch.pages[s]
+            page, slot = np.divmod(batch.positions[begin:end], tokens.shape[1])
+            tokens[places[page], slot] = batch.ids[begin:end]
+            sums = rolling([int(t) for t in tokens[places].reshape(-1)[:length]])
+            other[places[page], slot] = np.stack([batch.positions[begin:end], sums[length - (end - begin) :]], axis=1)
+            expected = np.stack([np.arange(length), sums], axis=1)
+            assert np.array_equal(other[places].reshape(-1, 2)[:length], expected), "a wrong page"
+            rows += [(p, sums[p] % VOCABULARY) for p in batch.positions[begin:end]]
         return np.array(rows, np.float32)
 
     def check_weights(self):
@@ -111,10 +122,35 @@ class FakeVoice:
         """Nothing is open."""
 
 
+def core_of(pages: int = 64, **model) -> Core:
+    fake = FakeModel(**model)
+    return Core(fake, Cache(fake.cache_layout, fake.cache_dtype, pages))
+
+
+def generation(prompt: list[int], count: int, **sampling) -> Generation:
+    """A request for exactly `count` tokens."""
+    return Generation(prompt, Sampling(max_tokens=count, **sampling), len(prompt) + count, VOCABULARY, set())
+
+
+def run(core: Core, *sequences: Sequence) -> None:
+    for sequence in sequences:
+        core.submit(sequence)
+    finish(core, *sequences)
+
+
+def finish(core: Core, *sequences: Sequence) -> None:
+    while not all(sequence.finished for sequence in sequences):
+        core.step()
+        core.check_integrity()
+
+
+def answer(sequence: Generation) -> list[int]:
+    return sequence.ids[sequence.given :]
+
+
 def fake_llm(pages: int = 64, context: int = 1024, broken_at: int | None = None, longest: int = 1024) -> LLM:
     """An LLM on the fake model, with its core as `.core`."""
-    model = FakeModel(broken_at)
-    core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
+    core = core_of(pages, broken_at=broken_at)
     llm = LLM(Engine(core), Limits(VOCABULARY, context, longest), FakeVoice(), None, {})
     llm.core = core
     return llm

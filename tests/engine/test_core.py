@@ -1,40 +1,12 @@
 import numpy as np
-import pytest
-from fakes import VOCABULARY, FakeModel, continuation
+from fakes import VOCABULARY, answer, continuation, core_of, generation, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from divebell.engine.cache import Cache
-from divebell.engine.core import STEP_TOKENS, Core, common_prefix
 from divebell.engine.generation import Generation
+from divebell.engine.pace import STEP_TOKENS
 from divebell.engine.reading import Reading, Rows
-from divebell.engine.sampling import Sampling
 from divebell.errors import Mismatch
-
-
-def core_of(pages: int = 64, **model) -> Core:
-    fake = FakeModel(**model)
-    return Core(fake, Cache(fake.cache_layout, fake.cache_dtype, pages))
-
-
-def generation(prompt, count, **sampling) -> Generation:
-    return Generation(prompt, Sampling(max_tokens=count, **sampling), len(prompt) + count, VOCABULARY, set())
-
-
-def run(core: Core, *sequences) -> None:
-    for sequence in sequences:
-        core.submit(sequence)
-    finish(core, *sequences)
-
-
-def finish(core: Core, *sequences) -> None:
-    while not all(sequence.finished for sequence in sequences):
-        core.step()
-        core.check_integrity()
-
-
-def answer(sequence: Generation) -> list[int]:
-    return sequence.ids[sequence.prompt_tokens :]
 
 
 @settings(max_examples=25, deadline=None)
@@ -44,7 +16,7 @@ def test_any_mix_of_requests_gives_what_each_would_alone(requests):
     sequences = [generation(prompt, count) for prompt, count in requests]
     run(core, *sequences)
     assert [answer(s) for s in sequences] == [continuation(prompt, count) for prompt, count in requests]
-    assert core.cache.free_pages == 6
+    assert core.tree.available == 6
 
 
 def test_long_prompts_are_computed_in_chunks_beside_decoding():
@@ -53,100 +25,8 @@ def test_long_prompts_are_computed_in_chunks_beside_decoding():
     run(core, short, long)
     assert answer(short) == continuation([1, 2], 8)
     assert answer(long) == continuation([3] * 1100, 2)
-    sizes = [len(batch.ids) for batch in core.model.batches]
-    assert max(sizes) == STEP_TOKENS
-    assert sizes[:3] == [512, 512, 80]  # of the long prompt: 510, 511 and 79, beside the short one
-
-
-def test_a_request_that_does_not_fit_waits_for_another_to_end():
-    core = core_of(pages=2)
-    first, second = generation([1], 64), generation([2], 64)
-    core.submit(first)
-    core.submit(second)
-    core.step()
-    assert core.running == [first]
-    finish(core, second)
-    assert answer(second) == continuation([2], 64)
-
-
-def test_removing_a_request_frees_its_pages_in_every_state():
-    core = core_of(pages=2)
-    running, waiting = generation([1], 64), generation([2], 64)
-    core.submit(running)
-    core.submit(waiting)
-    core.step()
-    for sequence in (waiting, running, running):
-        core.remove(sequence)
-        core.check_integrity()
-    assert core.cache.free_pages == 2
-
-
-def test_a_later_turn_computes_only_what_is_new():
-    core = core_of()
-    first = generation([5] * 100, 10)
-    first.keeps = True
-    run(core, first)
-    second = generation([*first.ids, 1, 2, 3], 10)
-    core.submit(second, after=first)
-    before = len(core.model.batches)
-    finish(core, second)
-    assert answer(second) == continuation([*first.ids, 1, 2, 3], 10)
-    assert second.reused == 109  # the last token of an answer is never run
-    assert len(core.model.batches[before].ids) == 4
-
-
-def test_a_turn_that_parts_early_reuses_the_common_part():
-    core = core_of()
-    first = generation([5] * 100, 10)
-    first.keeps = True
-    run(core, first)
-    second = generation([5] * 70 + [6] * 30, 10)
-    core.submit(second, after=first)
-    finish(core, second)
-    assert second.reused == 70
-    assert answer(second) == continuation([5] * 70 + [6] * 30, 10)
-
-
-def test_the_same_prompt_again_still_runs_its_last_token():
-    core = core_of()
-    first = generation([5] * 20, 1)
-    first.keeps = True
-    run(core, first)
-    second = generation([5] * 20, 3)
-    core.submit(second, after=first)
-    finish(core, second)
-    assert second.reused == 19
-    assert answer(second) == continuation([5] * 20, 3)
-
-
-def test_kept_turns_give_way_when_pages_are_short():
-    core = core_of(pages=3)
-    first = generation([5] * 100, 10)
-    first.keeps = True
-    run(core, first)
-    assert core.cache.free_pages == 1
-    other = generation([1], 100)
-    run(core, other)
-    assert answer(other) == continuation([1], 100)
-    assert core.kept == []
-    later = generation([*first.ids, 7], 5)
-    core.submit(later, after=first)
-    finish(core, later)
-    assert later.reused == 0
-    assert answer(later) == continuation([*first.ids, 7], 5)
-
-
-def test_waiting_requests_never_hold_the_pages_that_the_first_in_line_needs():
-    core = core_of(pages=4)
-    first = generation([5] * 100, 10)
-    first.keeps = True
-    run(core, first)
-    big = generation([1] * 200, 50)
-    later = generation([*first.ids, 7], 5)
-    core.submit(big)
-    core.submit(later, after=first)
-    finish(core, big, later)
-    assert answer(later) == continuation([*first.ids, 7], 5)
+    assert len(core.model.batches[0].ids) == STEP_TOKENS
+    assert max(len(batch.lengths) for batch in core.model.batches) == 2
 
 
 def test_a_request_with_broken_logits_ends_alone():
@@ -156,7 +36,7 @@ def test_a_request_with_broken_logits_ends_alone():
     assert answer(good) == continuation([1, 2], 5)
     assert isinstance(bad.error, Mismatch)
     assert "position 30" in str(bad.error)
-    assert core.cache.free_pages == 64
+    assert core.tree.available == 64
 
 
 def test_reading_gives_every_position_in_order():
@@ -174,6 +54,33 @@ def test_reading_broken_logits_names_the_position():
     assert "position 530" in str(reading.error)
 
 
-@pytest.mark.parametrize(("a", "b", "shared"), [([], [1], 0), ([1, 2], [1, 2, 3], 2), ([1, 2, 4], [1, 2, 3], 2)])
-def test_common_prefix(a, b, shared):
-    assert common_prefix(a, b) == common_prefix(b, a) == shared
+class Guessing(Generation):
+    """Drafts tokens of which every third is wrong."""
+
+    def draft(self, most):
+        return [(t + (i % 3 == 2)) % VOCABULARY for i, t in enumerate(continuation(self.ids, min(most, 5)))]
+
+
+def guessing(prompt, count) -> Guessing:
+    plain = generation(prompt, count)
+    return Guessing(prompt, plain.sampling, plain.most_tokens, VOCABULARY, set())
+
+
+def test_drafts_change_nothing_but_the_number_of_steps():
+    core = core_of()
+    one, other = guessing([1] * 60, 100), guessing([2], 30)
+    run(core, one, other)
+    assert answer(one) == continuation([1] * 60, 100)
+    assert answer(other) == continuation([2], 30)
+    assert len(core.model.batches) < 45
+    later = generation(one.ids, 3)
+    run(core, later)
+    assert later.reused == 159  # what was guessed wrongly is not taken for computed
+    assert answer(later) == continuation(one.ids, 3)
+
+
+def test_drafts_end_where_the_request_ends():
+    core = core_of(pages=1)
+    exact = guessing([1] * 60, 4)
+    run(core, exact)
+    assert answer(exact) == continuation([1] * 60, 4)

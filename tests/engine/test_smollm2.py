@@ -36,7 +36,6 @@ def test_a_conversation_goes_on_as_if_all_had_been_computed_anew(exact):
         conversation.completion.token_ids
         == exact.chat(conversation.messages[:-1], max_tokens=40, temperature=0.0).token_ids
     )
-    conversation.close()
 
 
 def test_chat_answers_a_prompt_on_the_command_line(capsys):

@@ -1,8 +1,9 @@
 """The paged cache: keys, values or latents of every sequence, in pages that any sequence can take.
 
-One page number stands for the same page in every layer and component, so a sequence needs one list of numbers. The
-arrays are reserved as address space once, for the whole budget; memory is taken when a page is first written, and freed
-pages are handed out again last in, first out, so that few requests touch little memory.
+One page number stands for the same page in every layer and component, so a sequence needs one list of numbers. What a
+page holds is between a model and its ops: here pages are only handed out and copied, whole. The arrays are reserved as
+address space once, for the whole budget; memory is taken when a page is first written, and freed pages are handed out
+again last in, first out, so that few requests touch little memory.
 """
 
 import mmap
@@ -39,8 +40,14 @@ class Cache:
     def take(self, count: int) -> list[int]:
         """Pages for one sequence; the caller has made sure that so many are free."""
         if count > len(self._free):
-            raise RuntimeError(f"{count} pages wanted, {len(self._free)} free: the scheduler admitted too much")
+            raise RuntimeError(f"{count} pages wanted, {len(self._free)} free: nobody made room for them")
         return [self._free.pop() for _ in range(count)]
+
+    def copy(self, source: int, target: int) -> None:
+        """All of one page to another."""
+        for layer in self.layers:
+            for pages in layer.values():
+                pages[target] = pages[source]
 
     def give_back(self, pages: list[int]) -> None:
         """Empties `pages`, so that nothing can be given back twice."""

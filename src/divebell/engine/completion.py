@@ -21,7 +21,9 @@ class Usage:
 class Receipt:
     """What the answer took, measured with the process's own clock.
 
-    prompt_tokens: of the request; of them, `cached_tokens` had been computed earlier in the same conversation.
+    prompt_tokens: of the request; of them, `cached_tokens` were in the cache from this or other requests.
+    computed_tokens: that the model ran for it: the rest of the prompt, and each token generated but the last. There are
+        more where it had to repeat what it had given up for other requests, or where it guessed tokens wrongly.
     completion_tokens: generated, the end-of-text token included.
     waited_seconds: from the request until its first computation began.
     prompt_seconds: from there to the first token. completion_seconds: from the first token to the last.
@@ -30,6 +32,7 @@ class Receipt:
 
     prompt_tokens: int
     cached_tokens: int
+    computed_tokens: int
     completion_tokens: int
     waited_seconds: float
     prompt_seconds: float

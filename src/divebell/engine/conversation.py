@@ -1,4 +1,4 @@
-"""A chat of several turns, of which each computes only what is new."""
+"""A chat of several turns, with its messages remembered."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from divebell.engine.completion import Completion
 from divebell.engine.engine import Stream
-from divebell.engine.generation import Generation
 from divebell.errors import DivebellError
 
 if TYPE_CHECKING:
@@ -52,11 +51,6 @@ class Reply(Iterator[Piece]):
         reasoning, answer = self._parts
         return replace(self._stream.completion, text=answer, reasoning=reasoning if self._splitter.reasoned else None)
 
-    @property
-    def generation(self) -> Generation:
-        """The request behind it, for the next turn to build on."""
-        return self._stream.generation
-
     def close(self) -> None:
         """Ends the answer where it is."""
         self._stream.close()
@@ -73,15 +67,13 @@ class Conversation:
 
     def __init__(self, llm: "LLM", system: str | None = None):
         self._llm = llm
-        self._last: Generation | None = None
         self.completion: Completion | None = None
         self.messages = [{"role": "system", "content": system}] if system else []
 
     def say(self, text: str, **options) -> Iterator[Piece]:
         """Pieces of the answer to `text`. Ending it early keeps the turn as it is then; an error leaves no turn."""
         messages = [*self.messages, {"role": "user", "content": text}]
-        reply = self._llm.reply(messages, after=self._last, keep=True, **options)
-        self._last = reply.generation
+        reply = self._llm.reply(messages, **options)
         try:
             yield from reply
         except DivebellError:
@@ -92,8 +84,3 @@ class Conversation:
             self.completion = reply.completion
             if messages:
                 self.messages = [*messages, {"role": "assistant", "content": self.completion.text}]
-
-    def close(self) -> None:
-        """Frees what is kept of it in the cache."""
-        if self._last:
-            self._llm.forget(self._last)

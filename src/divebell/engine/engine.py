@@ -23,10 +23,10 @@ class Engine:
         self._lock = Lock()
         self._removed: deque[Sequence] = deque()
 
-    def start(self, sequence: Sequence, after: Sequence | None = None) -> None:
-        """Queues a sequence, which may take over the cache of an earlier one that was kept."""
+    def start(self, sequence: Sequence) -> None:
+        """Queues a sequence."""
         with self._lock:
-            self._open_core().submit(sequence, after)
+            self._open_core().submit(sequence)
 
     def advance(self, sequence: Sequence) -> None:
         """Runs one step, unless another thread has finished `sequence` meanwhile. Raises the sequence's error."""
@@ -109,7 +109,7 @@ class Stream(Iterator[str]):
         return self.generation.completion()
 
     def close(self) -> None:
-        """Frees the pages; a finished request has none, or its conversation keeps them."""
+        """Frees the pages; a finished request has none."""
         if self._open:
             self._open = False
             if not self.generation.finished:

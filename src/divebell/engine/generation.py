@@ -20,7 +20,6 @@ class Generation(Sequence):
 
     def __init__(self, prompt: Tokens[int], sampling: Sampling, most_tokens: int, vocabulary: int, eos_ids: set[int]):
         super().__init__(prompt, most_tokens)
-        self.prompt_tokens = len(self.ids)
         self.sampling = sampling
         self.seed = int.from_bytes(os.urandom(6)) if sampling.seed is None else int(sampling.seed)
         self.text = Text(None, sampling.stop)
@@ -51,16 +50,17 @@ class Generation(Sequence):
         self.finish_reason = reason
 
     def completion(self) -> Completion:
-        tokens = tuple(self.ids[self.prompt_tokens :])
+        tokens = tuple(self.ids[self.given :])
         logprobs = tuple(self._logprobs) if self.sampling.logprobs is not None else None
-        usage = Usage(self.prompt_tokens, len(tokens))
+        usage = Usage(self.given, len(tokens))
         return Completion(self.text.whole, tokens, logprobs, self.finish_reason, usage, self._receipt(len(tokens)))
 
     def _receipt(self, count: int) -> Receipt:
         times = self.times
         return Receipt(
-            prompt_tokens=self.prompt_tokens,
-            cached_tokens=self.reused,
+            prompt_tokens=self.given,
+            cached_tokens=self.reused or 0,
+            computed_tokens=self.computed,
             completion_tokens=count,
             waited_seconds=times.began - times.asked,
             prompt_seconds=times.first - times.began,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from divebell.engine.cache import Cache, pages_for
-from divebell.engine.core import STEP_TOKENS
+from divebell.engine.pace import STEP_TOKENS
 from divebell.engine.reading import ROWS
 from divebell.ops.batch import Batch
 from divebell.weights.tensor import Tensor

@@ -107,31 +107,19 @@ class LLM:
         messages: Sequence[Mapping[str, object]],
         tools: Sequence[Mapping[str, object]] | None = None,
         template_variables: Mapping[str, object] | None = None,
-        after: Generation | None = None,
-        keep: bool = False,
         **options,
     ) -> Reply:
-        """`chat` as a stream of pieces, reasoning and answer told apart.
-
-        after: the request of an earlier turn that was kept, whose computed tokens are reused as far as they agree;
-        keep: leave this one's in the cache, until `forget` or until others need the room.
-        """
+        """`chat` as a stream of pieces, reasoning and answer told apart."""
         chat = self._voice.chat
         prompt = chat.render(messages, tools=tools, **(template_variables or {}))
         ids = self._checked(self.tokenizer.encode(prompt, add_special_tokens=False), self.context - 1)
         generation = self._speaking(ids, self._with_recommended(options), continues=False)
-        generation.keeps = keep
-        self._engine.start(generation, after)
+        self._engine.start(generation)
         return Reply(Stream(self._engine, generation), chat.splitter(prompt))
 
     def conversation(self, system: str | None = None) -> Conversation:
-        """Turns of one chat; what was computed for earlier turns is kept."""
+        """Turns of one chat, with their messages remembered."""
         return Conversation(self, system)
-
-    def forget(self, generation: Generation) -> None:
-        """Frees what a conversation kept."""
-        generation.keeps = False
-        self._engine.remove(generation)
 
     def close(self) -> None:
         """Frees the weights and the cache; a second time does nothing."""

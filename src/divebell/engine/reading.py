@@ -19,6 +19,11 @@ class Reading(Sequence):
         super().__init__(ids, len(ids))
         self._use, self._first = use, first
 
+    @property
+    def reusable(self) -> int:
+        """Every token whose logits are still to be handed out must be run."""
+        return min(self._first, len(self.ids) - 1)
+
     def take(self, begin: int, hidden: np.ndarray, model: object) -> None:
         """hidden: (n, d), of the tokens from position `begin`; model: makes logits of them."""
         first = max(begin, self._first)
@@ -29,6 +34,7 @@ class Reading(Sequence):
                 self.error = not_finite(position + int(finite.argmin()), model)
                 return
             self._use(position, logits)
+        self._first = max(first, begin + len(hidden))
         if not self.missing:
             self.finish_reason = "stop"
 

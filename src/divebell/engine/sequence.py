@@ -2,22 +2,30 @@
 
 from collections.abc import Sequence as Tokens
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from divebell.engine.prefix import Node
 
 
 class Sequence:
     """One request, as the scheduler sees it.
 
-    ids: tokens so far. cached: how many of them are in the cache, in `pages`; reused: those that an earlier request had
-    computed. most_tokens: no more than so many will ever be cached. keeps: stays in the cache when it has finished.
+    ids: tokens so far. given: how many of them it came with. most_tokens: no more than so many will ever be cached.
+    cached: how many tokens are in the cache, in `pages`; the first len(path) pages are full, and nodes of the prefix
+    tree. reused: tokens that were cached when it was first admitted; computed: tokens that the model ran for it.
+    arrival: its place in the line.
     """
-
-    keeps = False
 
     def __init__(self, ids: Tokens[int], most_tokens: int):
         self.ids = list(ids)
+        self.given = len(self.ids)
         self.most_tokens = most_tokens
+        self.arrival = 0
         self.pages: list[int] = []
-        self.cached = self.reused = 0
+        self.path: list[Node] = []
+        self.cached = self.computed = 0
+        self.reused: int | None = None
         self.finish_reason: str | None = None
         self.error: Exception | None = None
         self.times = Times()
@@ -28,8 +36,22 @@ class Sequence:
         return len(self.ids) - self.cached
 
     @property
+    def reading(self) -> bool:
+        """Whether it is about to compute tokens that are known already."""
+        return self.missing > 1 or self.cached < self.given
+
+    @property
+    def reusable(self) -> int:
+        """Tokens at the start that need not be run if they are cached; the last one's logits are always needed."""
+        return len(self.ids) - 1
+
+    @property
     def finished(self) -> bool:
         return self.finish_reason is not None or self.error is not None
+
+    def draft(self, most: int) -> list[int]:
+        """Up to `most` tokens that may well come next, to be verified in one step; asked for while decoding."""
+        return []
 
 
 class Times:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from divebell.engine.cache import PAGE, Cache, pages_for
-from divebell.engine.core import STEP_TOKENS
+from divebell.engine.pace import STEP_TOKENS
 from divebell.engine.traffic import Traffic, Work
 from divebell.models import cache_format
 from divebell.ops.batch import Batch
