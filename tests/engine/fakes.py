@@ -92,6 +92,12 @@ class LetterTokenizer:
     def token_text(self, token_id):
         return chr(token_id + 32)
 
+    def token_bytes(self, token_id):
+        return chr(token_id + 32).encode()
+
+    def is_special(self, token_id):
+        return token_id in self.eos_ids
+
     def detokenizer(self):
         return LetterDetokenizer()
 
@@ -107,6 +113,9 @@ class LetterDetokenizer:
 class FakeChat:
     def render(self, messages, tools=None, **variables):
         return "".join(f"[{m['role'][0]}]{m['content']}" for m in messages) + "[a]"
+
+    def mark_after_reasoning(self, prompt):
+        return "z" if prompt.endswith("think[a]") else None
 
     def splitter(self, prompt=None):
         return plain.splitter(prompt or "")

@@ -74,6 +74,29 @@ def test_a_number_draws_the_token_whose_share_it_lies_in(spread):
         assert starts[token] - 1e-6 <= number <= starts[token + 1] + 1e-6
 
 
+@pytest.mark.parametrize("options", FILTERS)
+@pytest.mark.parametrize("allowed", [[0, 1, 2, 3, 4, 5, 6, 7, 8], [1, 3, 4, 5, 6, 8], [2, 7], [8]])
+def test_what_is_not_allowed_counts_for_nothing(options, allowed):
+    """The filters see the allowed tokens alone: a top-k of 3 keeps three of those."""
+    draws = 4000
+    sampler = Sampler(Sampling(**options), seed=6, prompt=[], vocabulary=len(LOGITS))
+    counts = np.bincount([sampler.choose(LOGITS, np.array(allowed)) for _ in range(draws)], minlength=len(LOGITS))
+    masked = np.full(len(LOGITS), -np.inf, np.float32)
+    masked[allowed] = LOGITS[allowed]
+    expected = transformers_probabilities(masked, options) * draws
+    assert counts[expected == 0].sum() == 0
+    likely = expected > 5
+    assert ((counts - expected)[likely] ** 2 / expected[likely]).sum() < 45
+
+
+def test_penalties_and_bias_come_before_what_is_allowed():
+    options = {"frequency_penalty": 2.0, "logit_bias": {4: 1.0}}
+    sampler = Sampler(Sampling(**options), 1, [], len(LOGITS))
+    allowed = np.array([3, 4, 5])
+    assert [sampler.choose(LOGITS, allowed) for _ in range(4)] == [4, 3, 5, 4]  # 0.3, 1.0 and -0.5, each less what came
+    assert Sampler(Sampling(temperature=0.0), 1, [], len(LOGITS)).choose(LOGITS, np.array([7, 8])) == 7
+
+
 def vocabulary(size: int, spread: float) -> np.ndarray:
     return (np.random.default_rng(size).standard_normal(size) * spread).astype(np.float32)
 

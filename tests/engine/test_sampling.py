@@ -34,6 +34,13 @@ from divebell.errors import BadInput
         ("logit_bias", {"a": 1}),
         ("logit_bias", {3: 1000}),
         ("ignore_eos", 1),
+        ("prompt_logprobs", -1),
+        ("json_schema", "{}"),
+        ("json_schema", False),
+        ("regex", ""),
+        ("regex", 3),
+        ("grammar", b"start"),
+        ("governed_after", ""),
     ],
 )
 def test_an_option_out_of_range_is_named_with_its_value(option, value):
@@ -53,6 +60,23 @@ def test_an_unknown_option_is_named_with_those_there_are():
         Sampling.of({"temprature": 1})
 
 
+def test_an_answer_follows_one_grammar_only():
+    with pytest.raises(BadInput, match="json_schema and regex are both given"):
+        Sampling(json_schema=True, regex="a")
+    with pytest.raises(BadInput, match="an answer under a regex ends where that ends"):
+        Sampling(regex="a", ignore_eos=True)
+    with pytest.raises(BadInput, match="governed_after is given, but none of json_schema, regex, grammar"):
+        Sampling(governed_after="</think>")
+    assert Sampling(regex="a", governed_after="</think>").constraint == ("regex", "a")
+    assert Sampling().constraint is None
+
+
+def test_no_tokens_at_all_may_be_asked_for_where_the_prompt_is_scored():
+    assert Sampling(max_tokens=0, prompt_logprobs=0).max_tokens == 0
+    with pytest.raises(BadInput, match="max_tokens is -1; it must be an integer, 0 or more"):
+        Sampling(max_tokens=-1, prompt_logprobs=0)
+
+
 def test_stop_may_be_one_string():
     assert Sampling.of({"stop": "END"}).stop == ("END",)
     assert Sampling.of({"stop": None}).stop == ()
@@ -63,3 +87,5 @@ def test_the_vocabulary_bounds_bias_and_logprobs():
         Sampling.of({"logit_bias": {10: 1.0}}).check_vocabulary(10)
     with pytest.raises(BadInput, match="logprobs is 11"):
         Sampling.of({"logprobs": 11}).check_vocabulary(10)
+    with pytest.raises(BadInput, match="prompt_logprobs is 11"):
+        Sampling.of({"prompt_logprobs": 11}).check_vocabulary(10)

@@ -1,5 +1,6 @@
 """Small tokenizers of each kind, made here, and the texts that they are held against each other with."""
 
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,6 +61,42 @@ def gguf_fields(library: tokenizers.Tokenizer, pre: str, **more) -> dict:
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in state["model"]["merges"]]
     fields = {"model": "gpt2", "pre": pre, "tokens": tokens, "token_type": np.array(types, np.int32), "merges": merges}
     return {f"tokenizer.ggml.{key}": value for key, value in (fields | more).items()}
+
+
+def sentencepiece_model():
+    """A SentencePiece BPE model like Llama 2's: bytes for what it doesn't know, nothing normalised."""
+    import sentencepiece
+
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS),
+        model_writer=written,
+        model_type="bpe",
+        vocab_size=700,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        character_coverage=0.98,
+        split_digits=True,
+        minloglevel=2,
+    )
+    return sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
+
+
+def sentencepiece_fields(model) -> dict:
+    """The metadata that a GGUF file of a SentencePiece model has."""
+    ids = range(model.vocab_size())
+    kinds = [2 if model.is_unknown(i) else 3 if model.is_control(i) else 6 if model.is_byte(i) else 1 for i in ids]
+    fields = {
+        "model": "llama",
+        "tokens": [model.id_to_piece(i) for i in ids],
+        "scores": np.array([model.get_score(i) for i in ids], np.float32),
+        "token_type": np.array(kinds, np.int32),
+        "bos_token_id": np.uint32(model.bos_id()),
+        "eos_token_id": np.uint32(model.eos_id()),
+        "unknown_token_id": np.uint32(model.unk_id()),
+    }
+    return {f"tokenizer.ggml.{key}": value for key, value in fields.items()}
 
 
 def gguf(fields: dict) -> SimpleNamespace:

@@ -67,6 +67,8 @@ class Completion:
     finish_reason: "stop" (end of text, or a stop string), "length" (max_tokens or the context is full), or None for a
         stream that was closed before its end.
     reasoning: what a reasoning model thought before it answered; None where there was no thinking.
+    prompt_logprobs: one for each token of the prompt, None for the first, which nothing comes before; or None where
+        none were asked for.
     """
 
     text: str
@@ -76,3 +78,4 @@ class Completion:
     usage: Usage
     receipt: Receipt
     reasoning: str | None = None
+    prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None

@@ -9,7 +9,7 @@ from divebell.engine.cache import Cache, pages_for
 from divebell.engine.generation import Generation
 from divebell.engine.pace import Pace
 from divebell.engine.prefix import PrefixTree
-from divebell.engine.reading import Reading, not_finite
+from divebell.engine.reading import not_finite
 from divebell.engine.scheduler import Chunk, Scheduler
 from divebell.engine.sequence import Sequence
 from divebell.ops.batch import Batch
@@ -62,9 +62,8 @@ class Core:
 
     def _read(self, chunks: list[Chunk], ends: list[int], hidden: np.ndarray) -> None:
         for chunk, end in zip(chunks, ends, strict=True):
-            if isinstance(chunk.sequence, Reading):
-                count = len(chunk.tokens)
-                chunk.sequence.take(chunk.sequence.cached - count, hidden[end - count : end], self.model)
+            count = len(chunk.tokens)
+            chunk.sequence.take(chunk.sequence.cached - count, hidden[end - count : end], self.model)
 
     def _extend(self, chunks: list[Chunk], ends: list[int], hidden: np.ndarray) -> None:
         ready = [(c, end) for c, end in zip(chunks, ends, strict=True) if _speaks(c)]
@@ -91,7 +90,8 @@ class Core:
 
 def _speaks(chunk: Chunk) -> bool:
     """Whether the next token of the sequence is due."""
-    return isinstance(chunk.sequence, Generation) and chunk.sequence.missing == -len(chunk.drafts)
+    sequence = chunk.sequence
+    return isinstance(sequence, Generation) and sequence.missing == -len(chunk.drafts) and not sequence.finished
 
 
 def _batch(chunks: list[Chunk]) -> Batch:

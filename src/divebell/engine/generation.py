@@ -3,29 +3,44 @@
 import os
 from collections import deque
 from collections.abc import Sequence as Tokens
+from collections.abc import Set
 
 import numpy as np
 
 from divebell.engine.completion import Completion, Receipt, Usage
+from divebell.engine.grammar import Awaited, Governor
+from divebell.engine.reading import PromptLogprobs, hand_out
 from divebell.engine.sampler import Sampler, TokenLogprob, token_logprob
 from divebell.engine.sampling import Sampling
 from divebell.engine.sequence import Sequence
+from divebell.errors import BadInput
 from divebell.text.stops import StopMatcher
 
 PRIMING = 4  # a character takes at most 4 bytes, so no more tokens can hold the start of the answer's first one
 
 
 class Generation(Sequence):
-    """ids: prompt and answer. eos_ids: what ends a text, unless the request ignores it."""
+    """ids: prompt and answer. eos_ids: what ends a text, unless the request ignores it. governor: what may be drawn."""
 
-    def __init__(self, prompt: Tokens[int], sampling: Sampling, most_tokens: int, vocabulary: int, eos_ids: set[int]):
+    def __init__(
+        self,
+        prompt: Tokens[int],
+        sampling: Sampling,
+        most_tokens: int,
+        vocabulary: int,
+        eos_ids: Set[int],
+        governor: Governor | Awaited | None = None,
+    ):
         super().__init__(prompt, most_tokens)
         self.sampling = sampling
         self.seed = int.from_bytes(os.urandom(6)) if sampling.seed is None else int(sampling.seed)
         self.text = Text(None, sampling.stop)
         self._sampler = Sampler(sampling, self.seed, self.ids, vocabulary)
+        self._governor = governor
         self._logprobs: list[TokenLogprob] = []
         self._eos_ids = frozenset() if sampling.ignore_eos else frozenset(eos_ids)
+        scored = sampling.prompt_logprobs is not None
+        self._prompt_logprobs = PromptLogprobs(self.ids, sampling.prompt_logprobs) if scored else None
 
     def speak(self, detokenizer: object, continues: bool) -> None:
         """Text comes from `detokenizer`; with `continues` it goes on from the prompt's, spaces and half characters."""
@@ -35,15 +50,40 @@ class Generation(Sequence):
 
     def extend(self, logits: np.ndarray) -> None:
         """Takes the next token from a row of finite logits (vocabulary,); ends the request where it is time."""
-        token = self._sampler.choose(logits)
+        if len(self.ids) < self.most_tokens:
+            self._take(self._sampler.choose(logits, self._governor.allowed if self._governor else None), logits)
+        if not self.finished and len(self.ids) >= self.most_tokens:
+            self._finish("length")
+
+    def _take(self, token: int, logits: np.ndarray) -> None:
         if self.sampling.logprobs is not None:
             self._logprobs.append(token_logprob(logits, token, self.sampling.logprobs))
         self.ids.append(token)
         self.times.token()
-        if token in self._eos_ids or self.text.push(token):
+        if token in self._eos_ids or self.text.push(token) or self._ends_grammar(token):
             self._finish("stop")
-        elif len(self.ids) >= self.most_tokens:
-            self._finish("length")
+
+    def _ends_grammar(self, token: int) -> bool:
+        if not self._governor:
+            return False
+        try:
+            self._governor.take(token)
+        except BadInput as problem:
+            self.error = problem
+        return self._governor.ended
+
+    @property
+    def reusable(self) -> int:
+        """A token of the prompt whose row is still to be scored must be run."""
+        wanted = self._prompt_logprobs.wanted if self._prompt_logprobs else ()
+        return wanted[0] if wanted else len(self.ids) - 1
+
+    def take(self, begin: int, hidden: np.ndarray, model: object) -> None:
+        """Scores the prompt. Its last row is not wanted: what follows that is the answer's first token."""
+        wanted = self._prompt_logprobs.wanted if self._prompt_logprobs else ()
+        if wanted:
+            rows = hidden[wanted[0] - begin : wanted[-1] + 1 - begin]
+            self.error = hand_out(wanted[0], rows, model, self._prompt_logprobs)
 
     def _finish(self, reason: str) -> None:
         self.text.flush()
@@ -53,7 +93,11 @@ class Generation(Sequence):
         tokens = tuple(self.ids[self.given :])
         logprobs = tuple(self._logprobs) if self.sampling.logprobs is not None else None
         usage = Usage(self.given, len(tokens))
-        return Completion(self.text.whole, tokens, logprobs, self.finish_reason, usage, self._receipt(len(tokens)))
+        of_prompt = tuple(self._prompt_logprobs.found) if self._prompt_logprobs else None
+        receipt = self._receipt(len(tokens))
+        return Completion(
+            self.text.whole, tokens, logprobs, self.finish_reason, usage, receipt, prompt_logprobs=of_prompt
+        )
 
     def _receipt(self, count: int) -> Receipt:
         times = self.times

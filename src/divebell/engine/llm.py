@@ -11,8 +11,9 @@ from divebell.engine.completion import Completion
 from divebell.engine.conversation import Conversation, Reply
 from divebell.engine.engine import Engine, Stream
 from divebell.engine.generation import Generation
+from divebell.engine.grammar import Grammars
 from divebell.engine.reading import Reading, Rows, Scores
-from divebell.engine.sampling import Sampling
+from divebell.engine.sampling import CONSTRAINTS, Sampling
 from divebell.errors import BadInput
 
 Prompt = str | Sequence[int]
@@ -113,6 +114,7 @@ class LLM:
         chat = self._voice.chat
         prompt = chat.render(messages, tools=tools, **(template_variables or {}))
         ids = self._checked(self.tokenizer.encode(prompt, add_special_tokens=False), self.context - 1)
+        options = {**_governed_after(chat.mark_after_reasoning(prompt), options), **options}
         generation = self._speaking(ids, self._with_recommended(options), continues=False)
         self._engine.start(generation)
         return Reply(Stream(self._engine, generation), chat.splitter(prompt))
@@ -144,13 +146,23 @@ class LLM:
     def _speaking(self, ids: list[int], options: Mapping[str, object], continues: bool) -> Generation:
         sampling = Sampling.of(options)
         sampling.check_vocabulary(self._limits.vocabulary)
-        most = min(len(ids) + (sampling.max_tokens or self.context), self.context)
-        generation = Generation(ids, sampling, most, self._limits.vocabulary, self._voice.eos_ids)
+        self._check_speech(sampling)
+        most = min(len(ids) + (self.context if sampling.max_tokens is None else sampling.max_tokens), self.context)
+        governor = self._grammars.governor(sampling) if sampling.constraint else None
+        generation = Generation(ids, sampling, most, self._limits.vocabulary, self._voice.eos_ids, governor)
         if self._voice.speaks:
-            generation.speak(self.tokenizer.detokenizer(), continues)
-        elif sampling.stop:
-            raise BadInput(f"stop is {list(sampling.stop)}, but this model's files have no tokenizer to make text with")
+            governed = governor is not None and sampling.governed_after is None  # a grammar sees its first space too
+            generation.speak(self.tokenizer.detokenizer(), continues or governed)
         return generation
+
+    def _check_speech(self, sampling: Sampling) -> None:
+        name, value = sampling.constraint or ("stop", list(sampling.stop))
+        if value and not self._voice.speaks:
+            raise BadInput(f"{name} is {value}, but this model's files have no tokenizer to make text with")
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(self.tokenizer, self._limits.vocabulary, self._voice.eos_ids)
 
     def _checked(self, ids: Sequence[int], most: int) -> list[int]:
         ids = _integers(ids)
@@ -168,6 +180,11 @@ class LLM:
         longest = self._limits.longest
         larger = f", or load the model with a larger context (at most {longest})" if self.context < longest else ""
         return f"the prompt has {plural(tokens, 'token')} and {fit}; shorten it{larger}"
+
+
+def _governed_after(mark: str | None, options: Mapping[str, object]) -> dict[str, str]:
+    """Reasoning that a prompt has opened is free; the answer after it is not."""
+    return {"governed_after": mark} if mark and any(options.get(name) is not None for name in CONSTRAINTS) else {}
 
 
 def _integers(ids: object) -> list[int]:

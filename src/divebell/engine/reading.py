@@ -1,11 +1,11 @@
-"""A request that generates nothing: the model reads given tokens and tells what it thought of them."""
+"""What the model thought of given tokens: logits of many positions, and requests that generate nothing."""
 
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 
 import numpy as np
 
-from divebell.engine.sampler import log_sums
+from divebell.engine.sampler import TokenLogprob, log_sums, token_logprob
 from divebell.engine.sequence import Sequence
 from divebell.errors import Mismatch
 
@@ -25,18 +25,22 @@ class Reading(Sequence):
         return min(self._first, len(self.ids) - 1)
 
     def take(self, begin: int, hidden: np.ndarray, model: object) -> None:
-        """hidden: (n, d), of the tokens from position `begin`; model: makes logits of them."""
         first = max(begin, self._first)
-        for position in range(first, begin + len(hidden), ROWS):
-            logits = model.logits(np.ascontiguousarray(hidden[position - begin :][:ROWS]))
-            finite = np.isfinite(logits).all(axis=1)
-            if not finite.all():
-                self.error = not_finite(position + int(finite.argmin()), model)
-                return
-            self._use(position, logits)
+        self.error = hand_out(first, hidden[first - begin :], model, self._use)
         self._first = max(first, begin + len(hidden))
         if not self.missing:
             self.finish_reason = "stop"
+
+
+def hand_out(begin: int, hidden: np.ndarray, model: object, use: Callable[[int, np.ndarray], None]) -> Mismatch | None:
+    """Hands on the logits of `hidden` (n, d), the rows from position `begin`, until one is not finite: the error."""
+    for start in range(0, len(hidden), ROWS):
+        logits = model.logits(np.ascontiguousarray(hidden[start:][:ROWS]))
+        finite = np.isfinite(logits).all(axis=1)
+        if not finite.all():
+            return not_finite(begin + start + int(finite.argmin()), model)
+        use(begin + start, logits)
+    return None
 
 
 def not_finite(position: int, model: object) -> Mismatch:
@@ -74,3 +78,23 @@ class Scores:
         begin = position + 1 - self._first
         scores = logits[np.arange(len(logits)), wanted].astype(np.float64) - log_sums(logits)
         self.logprobs[begin : begin + len(logits)] = scores
+
+
+class PromptLogprobs:
+    """Collects what the model thought of each token of a prompt: `found`, None for the first, which nothing precedes.
+
+    count: how many of the likeliest tokens to keep for each.
+    """
+
+    def __init__(self, ids: Tokens[int], count: int):
+        self._ids, self._count = list(ids), count
+        self.found: list[TokenLogprob | None] = [None]
+
+    @property
+    def wanted(self) -> range:
+        """Positions of the rows that are still to come."""
+        return range(len(self.found) - 1, len(self._ids) - 1)
+
+    def __call__(self, position: int, logits: np.ndarray) -> None:
+        following = self._ids[position + 1 :]
+        self.found += [token_logprob(row, token, self._count) for row, token in zip(logits, following, strict=False)]

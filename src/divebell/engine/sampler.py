@@ -33,9 +33,13 @@ class Sampler:
         self._bias_ids = np.fromiter(sampling.logit_bias.keys(), np.int64)
         self._bias = np.fromiter(sampling.logit_bias.values(), np.float32)
 
-    def choose(self, logits: np.ndarray) -> int:
-        """logits: float32 (vocabulary,), left alone. Returns a token id and remembers it for the penalties."""
-        token = self._pick(self._adjusted(logits))
+    def choose(self, logits: np.ndarray, allowed: np.ndarray | None = None) -> int:
+        """logits: float32 (vocabulary,), left alone. Returns a token id and remembers it for the penalties.
+
+        allowed: int (n,), ids in ascending order: the others are as if they had no probability at all; None: all are.
+        """
+        logits = self._adjusted(logits)
+        token = self._pick(logits) if allowed is None else int(allowed[self._pick(logits[allowed])])
         self._drawn += 1
         if self._penalties:
             self._penalties.count(token)

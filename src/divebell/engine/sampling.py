@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from divebell.errors import BadInput
 
 MAX_STOPS = 64
+CONSTRAINTS = ("json_schema", "regex", "grammar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,17 @@ class Sampling:
     logprobs: None, or how many of the likeliest tokens to report with each token's own log-probability. They are of
         the model's distribution, before penalties, bias, temperature and filters (OpenAI's API).
     ignore_eos: goes on past the end-of-text token.
+    json_schema, regex, grammar: at most one of them: the answer is text that it allows and no other, and ends where
+        nothing more can follow. A JSON schema is a dict, or True for any JSON object; properties come in the order of
+        the schema, and a keyword that can't be enforced is refused (`divebell.engine.schema`). A regex matches the
+        whole answer; its syntax is that of Rust's regex crate, without \\b, and \\d and \\w are ASCII. A grammar is
+        Lark's EBNF, with rules from `start` (llguidance, docs/syntax.md), or llama.cpp's GBNF, with rules from `root`.
+        Tokens that it does not allow are left out after the logit bias and before the temperature.
+    governed_after: the text, such as "</think>", after which that begins; everything before it is free. None: from the
+        first token on. A chat sets it where the model's prompt opens its reasoning.
+    prompt_logprobs: None, or how many of the likeliest tokens to report for each token of the prompt, with that
+        token's own log-probability. They come out of the same pass that reads the prompt, so every token of it is
+        computed, whatever an earlier request left in the cache. max_tokens may then be 0: nothing but the scores.
     """
 
     max_tokens: int | None = None
@@ -48,6 +60,11 @@ class Sampling:
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     ignore_eos: bool = False
+    json_schema: Mapping[str, object] | bool | None = None
+    regex: str | None = None
+    grammar: str | None = None
+    governed_after: str | None = None
+    prompt_logprobs: int | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> "Sampling":
@@ -65,7 +82,7 @@ class Sampling:
         return cls(**options)
 
     def __post_init__(self):
-        _check_integer("max_tokens", self.max_tokens, 1, none=True)
+        _check_integer("max_tokens", self.max_tokens, 1 if self.prompt_logprobs is None else 0, none=True)
         _check_number("temperature", self.temperature, 0, 100)
         _check_integer("top_k", self.top_k, 0)
         _check_number("top_p", self.top_p, 0, 1, above=True)
@@ -75,18 +92,39 @@ class Sampling:
         _check_number("presence_penalty", self.presence_penalty, -100, 100)
         _check_integer("seed", self.seed, 0, 2**64 - 1, none=True)
         _check_integer("logprobs", self.logprobs, 0, none=True)
+        _check_integer("prompt_logprobs", self.prompt_logprobs, 0, none=True)
         _check_bias(self.logit_bias)
         _check_stops(self.stop)
         if not isinstance(self.ignore_eos, bool):
             raise BadInput(f"ignore_eos is {self.ignore_eos!r}; it must be True or False")
+        self._check_constraint()
+
+    @property
+    def constraint(self) -> tuple[str, object] | None:
+        """The name and the value of the option that says which text is allowed, if there is one."""
+        return next(((name, getattr(self, name)) for name in CONSTRAINTS if getattr(self, name) is not None), None)
+
+    def _check_constraint(self) -> None:
+        given = [name for name in CONSTRAINTS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise BadInput(f"{' and '.join(given)} are both given; an answer can follow only one of them")
+        if given and self.ignore_eos:
+            raise BadInput(f"ignore_eos is True, but an answer under a {given[0]} ends where that ends; leave one out")
+        if self.json_schema is not None and self.json_schema is not True and not isinstance(self.json_schema, Mapping):
+            raise BadInput(f"json_schema is {self.json_schema!r}; it must be a dict, or True for any JSON object")
+        for name in ("regex", "grammar", "governed_after"):
+            _check_text(name, getattr(self, name))
+        if self.governed_after is not None and not given:
+            raise BadInput(f"governed_after is given, but none of {', '.join(CONSTRAINTS)} that could begin there")
 
     def check_vocabulary(self, size: int) -> None:
         """BadInput for a bias outside the model's vocabulary or more logprobs than it has tokens."""
         for token in self.logit_bias:
             if not 0 <= token < size:
                 raise BadInput(f"logit_bias has token {token}; the vocabulary is 0 to {size - 1}")
-        if self.logprobs is not None and self.logprobs > size:
-            raise BadInput(f"logprobs is {self.logprobs}; the vocabulary has {size} tokens")
+        for name in ("logprobs", "prompt_logprobs"):
+            if (count := getattr(self, name)) is not None and count > size:
+                raise BadInput(f"{name} is {count}; the vocabulary has {size} tokens")
 
 
 def _check_integer(name: str, value: object, least: int, most: int | None = None, none: bool = False) -> None:
@@ -102,6 +140,11 @@ def _check_number(name: str, value: object, least: float, most: float, above: bo
     number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
     if not number or value < least or value > most or (above and value == least):
         raise BadInput(f"{name} is {value!r}; it must be a number {'above' if above else 'from'} {least} up to {most}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise BadInput(f"{name} is {value!r}; it must be a string of at least one character, or left out")
 
 
 def _check_bias(bias: object) -> None:

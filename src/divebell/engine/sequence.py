@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from divebell.engine.prefix import Node
 
+import numpy as np
+
 
 class Sequence:
     """One request, as the scheduler sees it.
@@ -44,6 +46,10 @@ class Sequence:
     def reusable(self) -> int:
         """Tokens at the start that need not be run if they are cached; the last one's logits are always needed."""
         return len(self.ids) - 1
+
+    def take(self, begin: int, hidden: np.ndarray, model: object) -> None:
+        """What was computed, for those who want it. hidden: (n, d), of the tokens from position `begin`; model: makes
+        logits of them."""
 
     @property
     def finished(self) -> bool:

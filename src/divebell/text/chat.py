@@ -101,6 +101,10 @@ class ChatFormat:
         prompt = self._usual_prompt if prompt is None and self._reasons else prompt or ""
         return (r1 if self._reasons else plain).splitter(prompt)
 
+    def mark_after_reasoning(self, prompt: str) -> str | None:
+        """What ends the reasoning that `prompt` has opened; None where it has opened none."""
+        return r1.CLOSE if self._reasons and self.splitter(prompt).reasoned else None
+
     def split(self, text: str, prompt: str | None = None) -> tuple[str | None, str]:
         """(reasoning, answer) of a whole text; reasoning is None where there is none."""
         splitter = self.splitter(prompt)
