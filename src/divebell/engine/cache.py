@@ -9,11 +9,13 @@ again last in, first out, so that few requests touch little memory.
 import mmap
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from math import ceil, prod
 
 import numpy as np
 
 PAGE = 64  # tokens of a page
+LARGE = 32 << 10  # bytes of one from which arrays lie in pages of 2 MB: below, few tokens would take much memory
 
 
 def pages_for(tokens: int) -> int:
@@ -66,6 +68,9 @@ def _reserve(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     dtype = np.dtype(dtype)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()
     memory = mmap.mmap(-1, max(prod(shape) * dtype.itemsize, 1), flags=flags)
+    if prod(shape[1:]) * dtype.itemsize >= LARGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without large pages
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype, prod(shape)).reshape(shape)
 
 
