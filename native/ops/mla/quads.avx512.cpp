@@ -17,7 +17,7 @@
 namespace {
 
 constexpr int tile_length = 256, tile_quads = tile_length / 4, block_quads = quad_block / 4;
-constexpr float most_loss = 1.0f / 256;  // of a row's weights so far, in sum or in root of squares
+constexpr float most_loss = 1.0f / 128;  // of a row's weights so far, in sum or in root of squares
 
 INLINE __m512i words(const void* p) { return _mm512_loadu_si512(p); }
 
@@ -178,28 +178,36 @@ struct Scratch {
     Query queries[tile_rows];
 };
 
+// Rounds the weights of R rows from `row` on and adds their values; then once more what that lost, of the fours of rows
+// that lost too much.
+template <int R>
+void add_rounded(const LatentTask& t, int row, int64_t key, int count, float* s, int8_t* w, float* unit, const float* allowed, float* shrink, bool last, Ahead* ahead) {
+    constexpr int four = R < 4 ? R : 4;
+    Weights weights[R];
+    bool again[R / four] = {};
+    int columns = (count + 15) / 16 * 16, quads = (count + 3) / 4;
+    for (int i = 0; i < R; ++i) again[i / four] |= round_weights(s + i * tile_length, columns, unit[i], allowed[i], w + i * tile_length, weights + i);
+    for (int64_t d = 0; d < t.rank; d += 16) {
+        add_columns<R>(w, weights, t.blocks + key / quad_block, quads, t.width, d, shrink, t.sums + row * t.stride, t.stride);
+        ahead->fetch(400 * R / 16 / t.rows + 1);
+    }
+    if (last) return;
+    for (int i = 0; i < R; ++i) unit[i] /= 254, shrink[i] = 1;
+    for (int i = 0; i < R; i += four)
+        if (again[i / four]) add_rounded<four>(t, row + i, key, count, s + i * tile_length, w, unit + i, allowed + i, shrink + i, true, ahead);
+}
+
 // The tile's weighted values for R rows from `row` on.
 template <int R>
 void add_rows(const LatentTask& t, int row, int64_t key, int count, Scratch* scratch, Ahead* ahead) {
     float unit[R], allowed[R], shrink[R];
-    Weights weights[R];
-    int columns = (count + 15) / 16 * 16, quads = (count + 3) / 4;
     float* s = scratch->s + row * tile_length;
     for (int i = 0; i < R; ++i) {
         int seen = static_cast<int>(std::clamp<int64_t>(t.last[row + i] + 1 - t.first - key, 0, count));
-        weigh(t, row + i, key, seen, columns, s + i * tile_length, unit + i, allowed + i);
+        weigh(t, row + i, key, seen, (count + 15) / 16 * 16, s + i * tile_length, unit + i, allowed + i);
         unit[i] /= 127, shrink[i] = t.states[row + i].shrink;
     }
-    for (int pass = 0; pass < 2; ++pass) {
-        bool again = false;
-        for (int i = 0; i < R; ++i) again |= round_weights(s + i * tile_length, columns, unit[i], allowed[i], scratch->w + i * tile_length, weights + i);
-        for (int64_t d = 0; d < t.rank; d += 16) {
-            add_columns<R>(scratch->w, weights, t.blocks + key / quad_block, quads, t.width, d, shrink, t.sums + row * t.stride, t.stride);
-            ahead->fetch(400 * R / 16 / t.rows + 1);
-        }
-        if (!again) return;
-        for (int i = 0; i < R; ++i) unit[i] /= 254, shrink[i] = 1;
-    }
+    add_rounded<R>(t, row, key, count, s, scratch->w, unit, allowed, shrink, false, ahead);
 }
 
 }  // namespace
