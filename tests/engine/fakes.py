@@ -12,7 +12,7 @@ from divebell.engine.generation import Generation
 from divebell.engine.llm import LLM, Limits
 from divebell.engine.sampling import Sampling
 from divebell.engine.sequence import Sequence
-from divebell.text.dialects import plain
+from divebell.text.parser import Parser
 
 VOCABULARY = 97
 
@@ -98,7 +98,7 @@ class LetterTokenizer:
     def is_special(self, token_id):
         return token_id in self.eos_ids
 
-    def detokenizer(self):
+    def detokenizer(self, marks=None):
         return LetterDetokenizer()
 
 
@@ -111,14 +111,16 @@ class LetterDetokenizer:
 
 
 class FakeChat:
+    marks = frozenset()
+
     def render(self, messages, tools=None, **variables):
         return "".join(f"[{m['role'][0]}]{m['content']}" for m in messages) + "[a]"
 
-    def mark_after_reasoning(self, prompt):
+    def governed_after(self, prompt):
         return "z" if prompt.endswith("think[a]") else None
 
-    def splitter(self, prompt=None):
-        return plain.splitter(prompt or "")
+    def parser(self, prompt="", tools=None):
+        return Parser()
 
 
 class FakeVoice:

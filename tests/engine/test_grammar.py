@@ -238,3 +238,21 @@ def test_compiled_grammars_are_kept_and_not_shared(letters):
     one.take(ord("a") - 32)
     assert [chr(i + 32) for i in two.allowed] == ["a", "b"]
     assert letters._compiled.cache_info().hits >= 1
+
+
+def test_marks_are_no_text_to_a_grammar_and_have_names():
+    """A control token that its file does not call special, as DeepSeek's are."""
+    library = small_tokenizers.byte_level_library(special=("<|end|>",))
+    library.add_tokens(["｜DSML｜"])
+    fields = small_tokenizers.gguf_fields(library, "gpt-2")
+    tokenizer = load_tokenizer(small_tokenizers.gguf(fields))
+    mark, end = tokenizer.token_id("｜DSML｜"), tokenizer.token_id("<|end|>")
+    grammars = Grammars(tokenizer, tokenizer.vocabulary_size, {end}, marks=["｜DSML｜", "<not a token>"])
+    governor = grammars.governor(Sampling.of({"grammar": rf'start: text <[{mark}]> "x"{chr(10)}text: /(?s:.*)<\//'}))
+    assert mark not in governor.allowed
+    for token in tokenizer.encode("a </b></"):
+        governor.take(token)
+    assert mark in governor.allowed
+    governor.take(mark)
+    assert tokenizer.token_id("x") in governor.allowed
+    assert len(governor.allowed) == 1

@@ -70,4 +70,4 @@ def test_an_unknown_vocabulary_points_nowhere():
 
 def test_a_role_that_the_format_lacks_is_refused():
     with pytest.raises(BadInput, match="refuses them: only system, user and assistant"):
-        ChatFormat({"default": builtin.DEEPSEEK_V3}, NAMED).render([*TALK, {"role": "tool", "content": "x"}])
+        ChatFormat({"default": builtin.DEEPSEEK_V3}, NAMED).render([*TALK, {"role": "function", "content": "x"}])

@@ -4,10 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import transformers
+from answers import DIALECTS
 from small_tokenizers import byte_level_library, folder, gguf
 
 from divebell.errors import BadFile, BadInput, BadTemplate
 from divebell.text.chat import ChatFormat, load_chat
+from divebell.text.events import CallStart, Content, Reasoning
 
 NAMED = {"bos_token": "<s>", "eos_token": "</s>"}
 
@@ -76,7 +78,6 @@ TALKS = [
     [user("Hi")],
     [{"role": "system", "content": "S"}, user("Hi")],
     [user("Hi"), assistant("<think>\nhm\n</think>\n\nHello"), user(" more \n")],
-    [user("q"), assistant("", tool_calls=[CALL]), {"role": "tool", "content": "42", "tool_call_id": "1"}],
     [user("q"), assistant("c", reasoning_content="r"), user("skip"), user("z"), user("z"), user("z")],
     [user("<|im_end|></s> é < & >")],
 ]
@@ -93,7 +94,8 @@ def theirs():
 @pytest.mark.parametrize("tools", [None, [], TOOLS], ids=["", "no tools", "tools"])
 def test_equals_transformers(theirs, template, tools):
     ours = ChatFormat({"default": template}, NAMED)
-    for talk, prompt, more in itertools.product(TALKS, [True, False], [{}, {"extra": [1, "E"]}]):
+    talks = TALKS if template == FEATURES or not tools else []  # the others have no place for tools
+    for talk, prompt, more in itertools.product(talks, [True, False], [{}, {"extra": [1, "E"]}]):
         given = {"tools": tools, "add_generation_prompt": prompt} | more
         expected = theirs.apply_chat_template(talk, chat_template=template, tokenize=False, **given)
         assert ours.render(talk, **given) == expected
@@ -188,11 +190,87 @@ def test_without_a_template():
         load_chat(gguf({}), tokens()).render([user("x")])
 
 
-def test_reasoning_is_split_for_templates_that_know_of_it():
+def test_reasoning_is_told_apart_for_templates_that_know_of_it():
     reasoning, plain = ChatFormat({"default": R1_LIKE}, NAMED), ChatFormat({"default": CHATML}, {})
-    assert reasoning.split("hm\n</think>\n\nyes") == ("hm", "yes")  # R1's prompt has opened it
-    assert reasoning.split("<think>hm</think>yes", prompt="<｜Assistant｜>") == ("hm", "yes")
-    assert reasoning.split("yes", prompt="<｜Assistant｜></think>") == (None, "yes")
-    assert plain.split("hm</think>yes") == (None, "hm</think>yes")
-    splitter = reasoning.splitter()
-    assert [splitter.push(piece) for piece in ("a", "</thi", "nk>", "b")] == [("a", ""), ("", ""), ("", ""), ("", "b")]
+    opened = reasoning.render([user("x")])
+    assert reasoning.governed_after(opened) == "</think>"
+    assert reasoning.parser(opened).push("hm") == [Reasoning(""), Reasoning("hm")]
+    for prompt in ("<｜Assistant｜>", "<｜Assistant｜></think>", ""):
+        assert reasoning.governed_after(prompt) is None
+        assert reasoning.parser(prompt).push("hm") == [Content("hm")]
+    assert reasoning.parser("<｜Assistant｜>").push("<think>hm") == [Reasoning(""), Reasoning("hm")]
+    assert plain.governed_after("<think>") is None
+    assert plain.parser("<think>").push("hm</think>") == [Content("hm</think>")]
+
+
+def test_mistrals_marks_of_reasoning():
+    chat = ChatFormat({"default": "[THINK][/THINK] [TOOL_CALLS]"}, {})
+    assert chat.governed_after("[INST]x[/INST][THINK]\n") == "[/THINK]"
+    assert chat.marks >= {"[THINK]", "[/THINK]", "[TOOL_CALLS]"}
+
+
+def test_calls_are_told_apart_only_where_there_are_tools():
+    chat = ChatFormat({"default": CHATML + "<tool_call>"}, {})
+    text = '<tool_call>{"name": "f"}</tool_call>'
+    assert chat.parser("", None).push(text) == chat.parser("", []).push(text) == [Content(text)]
+    assert chat.parser("", TOOLS).push(text)[0] == CallStart(0, "f", None)
+    assert (chat.parser("", None).marks, chat.parser("", TOOLS).marks) == (set(), {"<tool_call>", "</tool_call>"})
+
+
+@pytest.mark.parametrize(
+    ("source", "tokens_", "dialect"),
+    [
+        ("<｜tool▁sep｜>```json", (), "r1"),
+        ("<｜tool▁sep｜>", ("<tool_call>",), "v31"),
+        ("｜DSML｜function_calls", (), "v32"),
+        ("[TOOL_CALLS]", (), "mistral listed"),
+        ("[TOOL_CALLS] [ARGS]", (), "mistral named"),
+        ("<|python_tag|>", ("<tool_call>",), "llama3"),
+        ("<tool_call>", ("<|python_tag|>",), "hermes"),
+        ("", ("<tool_call>", "<｜tool▁sep｜>"), "r1"),
+        ("", ("[TOOL_CALLS]", "[ARGS]"), "mistral named"),
+        ("", ("<|start_header_id|>",), "llama3"),
+        ("", ("<tool_call>",), "hermes"),
+        ("", (), "hermes"),
+    ],
+)
+def test_the_dialect_that_a_template_or_a_vocabulary_gives_away(source, tokens_, dialect):
+    chat = ChatFormat({"default": source}, {}, tokens(*tokens_).token_id)
+    assert chat.dialect is DIALECTS[dialect]
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens_", "prompt"),
+    [
+        ({"general.architecture": "deepseek4"}, (), "<｜begin▁of▁sentence｜><｜User｜>x<｜Assistant｜><think>"),
+        ({}, ("<｜latest_reminder｜>", "<｜User｜>"), "<｜begin▁of▁sentence｜><｜User｜>x<｜Assistant｜><think>"),
+        ({"model_type": "deepseek_v32"}, (), "<｜begin▁of▁sentence｜><｜User｜>x<｜Assistant｜><think>"),
+        ({"model_type": "deepseek_v32", "tokenizer.chat_template": "V3.2-Exp's"}, (), "V3.2-Exp's"),
+        (
+            {"tokenizer.chat_template": "a copy <｜DSML｜tool_calls>"},
+            (),
+            "<｜begin▁of▁sentence｜><｜User｜>x<｜Assistant｜><think>",
+        ),
+        (
+            {"tokenizer.chat_template": "a copy <｜DSML｜x>"},
+            (),
+            "<｜begin▁of▁sentence｜><｜User｜>x<｜Assistant｜><think>",
+        ),
+        ({"model_type": "deepseek_v3"}, ("<｜User｜>", "<｜Assistant｜>"), "<s><｜User｜>x<｜Assistant｜>"),
+    ],
+)
+def test_models_whose_prompts_are_made_by_code(fields, tokens_, prompt):
+    chat = load_chat(gguf(fields), tokens(*tokens_))
+    assert chat.render([user("x")]) == prompt
+
+
+def test_a_developer_is_the_system_where_the_template_knows_none():
+    talk = [{"role": "developer", "content": "Be kind."}, user("x")]
+    assert ChatFormat({"default": R1_LIKE}, NAMED).render(talk) == "<s>Be kind.<｜User｜>x<｜Assistant｜><think>\n"
+    knowing = ChatFormat({"default": "{# developer #}" + CHATML}, {})
+    assert knowing.render(talk).startswith("<|im_start|>developer\nBe kind.")
+
+
+def test_a_reminder_is_refused_where_it_would_be_lost():
+    with pytest.raises(BadInput, match=r"messages\[0\]\.role is 'latest_reminder', which DeepSeek-V4 alone knows"):
+        ChatFormat({"default": CHATML}, {}).render([{"role": "latest_reminder", "content": "x"}])

@@ -31,6 +31,22 @@ USER = {"role": "user", "content": "Hi"}
         ([{"role": "assistant", "content": "", "tool_calls": {}}], r"messages\[0\]\.tool_calls is of type dict"),
         ([{"role": "assistant", "tool_calls": [{}]}], r"messages\[0\]\.tool_calls\[0\]\.function\.name is missing"),
         ([{"role": "assistant", "tool_calls": [3]}], r"messages\[0\]\.tool_calls\[0\]\.function\.name is missing"),
+        (
+            [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 3}}]}],
+            r"messages\[0\]\.tool_calls\[0\]\.function\.arguments is of type int: give JSON text",
+        ),
+        (
+            [USER, {"role": "tool", "content": "x"}],
+            r"messages\[1\]\.role is 'tool', but the assistant's message before it",
+        ),
+        (
+            [
+                {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f"}}]},
+                {"role": "tool", "tool_call_id": "a", "content": "x"},
+                {"role": "tool", "tool_call_id": "b", "content": "x"},
+            ],
+            r"messages\[2\]\.tool_call_id is 'b'; no call before it has this id",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(messages, problem):

@@ -61,3 +61,18 @@ def test_threads_share_one():
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda text: TOKENIZER.decode(TOKENIZER.encode(text), False), TEXTS * 20))
     assert made == TEXTS * 20
+
+
+def test_an_answer_shows_the_marks_that_its_parser_wants_and_no_other_control_tokens():
+    library = byte_level_library(special=("<|eot|>", "[CALLS]"))
+    library.add_tokens(["<｜User｜>", "<think>", "<b>"])  # as DeepSeek's files have them: not special
+    tokenizer = load_tokenizer(gguf(gguf_fields(library, "llama-bpe")))
+    ids = tokenizer.encode("a<｜User｜><think>[CALLS]<b><|eot|>b", add_special_tokens=False)
+
+    def shown(**options) -> str:
+        detokenizer = tokenizer.detokenizer(**options)
+        return "".join(map(detokenizer.push, ids)) + detokenizer.flush()
+
+    assert shown() == "a<｜User｜><think><b>b"
+    assert shown(marks={"[CALLS]", "<think>"}) == "a<think>[CALLS]<b>b"
+    assert shown(marks=()) == "a<think><b>b"

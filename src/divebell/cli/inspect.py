@@ -95,16 +95,15 @@ def _model_figures(description) -> dict:
 
 
 def _text_figures(checkpoint) -> dict:
-    from divebell.text.chat import folder_templates, gguf_templates
+    from divebell.text.stored_template import stored_templates
 
     if checkpoint.kind == "gguf":
         kinds = (checkpoint.config.get(f"tokenizer.ggml.{field}") for field in ("model", "pre"))
-        tokenizer, templates = "/".join(str(kind) for kind in kinds if kind), gguf_templates(checkpoint)
+        tokenizer = "/".join(str(kind) for kind in kinds if kind)
     else:
         names = ("tokenizer.json", "tokenizer.model")
         tokenizer = next((name for name in names if (checkpoint.path / name).exists()), "")
-        templates = folder_templates(checkpoint.path)
-    return {"tokenizer": tokenizer or None, "chat_template": bool(templates)}
+    return {"tokenizer": tokenizer or None, "chat_template": bool(stored_templates(checkpoint))}
 
 
 def _licence(found: _Found, checkpoint) -> str | None:

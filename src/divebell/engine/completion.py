@@ -58,6 +58,15 @@ def _rate(count: int, seconds: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model made. arguments: JSON text as the model wrote it, valid or not. id: its own, if any."""
+
+    name: str
+    arguments: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """An answer.
 
@@ -69,6 +78,7 @@ class Completion:
     reasoning: what a reasoning model thought before it answered; None where there was no thinking.
     prompt_logprobs: one for each token of the prompt, None for the first, which nothing comes before; or None where
         none were asked for.
+    tool_calls: of the tools that a chat was given; their text is not in `text`.
     """
 
     text: str
@@ -79,3 +89,4 @@ class Completion:
     receipt: Receipt
     reasoning: str | None = None
     prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()

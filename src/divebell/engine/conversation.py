@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from divebell.engine.completion import Completion
+from divebell.engine.completion import Completion, ToolCall
 from divebell.engine.engine import Stream
 from divebell.errors import DivebellError
+from divebell.text.events import CallArguments, CallStart, Content, Event, Reasoning
+from divebell.text.parser import Parser
 
 if TYPE_CHECKING:
     from divebell.engine.llm import LLM
@@ -21,12 +23,12 @@ class Piece:
 
 
 class Reply(Iterator[Piece]):
-    """A streamed answer to a conversation. Closing it ends it."""
+    """A streamed answer to a conversation. Closing it ends it. Calls of tools are in `completion` alone."""
 
-    def __init__(self, stream: Stream, splitter: object):
-        self._stream, self._splitter = stream, splitter
+    def __init__(self, stream: Stream, parser: Parser):
+        self._stream, self._parser = stream, parser
         self._pieces: list[Piece] = []
-        self._parts = ["", ""]
+        self._answer = Answer()
         self._flushed = False
 
     def __next__(self) -> Piece:
@@ -39,17 +41,18 @@ class Reply(Iterator[Piece]):
     def _read(self) -> None:
         text = next(self._stream, None)
         self._flushed = text is None
-        parts = self._splitter.flush() if text is None else self._splitter.push(text)
-        for index, part in enumerate(parts):
-            self._parts[index] += part
-            if part:
-                self._pieces.append(Piece(part, reasoning=index == 0))
+        for event in self._parser.flush() if text is None else self._parser.push(text):
+            self._answer.add(event)
+            if isinstance(event, Reasoning | Content) and event.text:
+                self._pieces.append(Piece(event.text, reasoning=isinstance(event, Reasoning)))
 
     @property
     def completion(self) -> Completion:
         """What has come so far, or all of it once the reply has ended."""
-        reasoning, answer = self._parts
-        return replace(self._stream.completion, text=answer, reasoning=reasoning if self._splitter.reasoned else None)
+        answer = self._answer
+        return replace(
+            self._stream.completion, text=answer.text, reasoning=answer.reasoning, tool_calls=answer.tool_calls
+        )
 
     def close(self) -> None:
         """Ends the answer where it is."""
@@ -60,6 +63,31 @@ class Reply(Iterator[Piece]):
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+class Answer:
+    """What the events of an answer add up to. reasoning: None where there was none."""
+
+    def __init__(self):
+        self.text = ""
+        self.reasoning: str | None = None
+        self._calls: list[ToolCall] = []
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Reasoning(text):
+                self.reasoning = (self.reasoning or "") + text
+            case Content(text):
+                self.text += text
+            case CallStart(_, name, id):
+                self._calls.append(ToolCall(name, "", id))
+            case CallArguments(index, text):
+                call = self._calls[index]
+                self._calls[index] = replace(call, arguments=call.arguments + text)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(self._calls)
 
 
 class Conversation:

@@ -5,7 +5,7 @@ set. A mask is made while the token before it is taken, so a request whose gramm
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from functools import lru_cache
 
 import numpy as np
@@ -21,14 +21,15 @@ LEAD = "\x02"
 class Grammars:
     """What one model's requests may be held to; made once, in 0.1 seconds for a vocabulary of 49,000.
 
-    tokenizer: a `divebell.text.tokenizer.Tokenizer`. vocabulary: the numbers in a row of logits.
+    tokenizer: a `divebell.text.tokenizer.Tokenizer`. vocabulary: the numbers in a row of logits. marks: tokens that are
+    no text to a grammar, which names them `<[id]>`; as special ones are, whatever their file calls them.
     """
 
-    def __init__(self, tokenizer: object, vocabulary: int, eos_ids: Iterable[int]):
+    def __init__(self, tokenizer: object, vocabulary: int, eos_ids: Iterable[int], marks: Iterable[str] = ()):
         import llguidance
 
         self._library, self._vocabulary, self._eos_ids = llguidance, vocabulary, sorted(eos_ids)
-        self._spelling = Spelling(tokenizer, vocabulary, self._eos_ids)
+        self._spelling = Spelling(tokenizer, vocabulary, self._eos_ids, {tokenizer.token_id(mark) for mark in marks})
         self._tokens = llguidance.LLTokenizer(self._spelling, eos_token=self._eos_ids or None)
         self._spelling.greedy = self._tokens.greedy_tokenize
         self._limits = llguidance.LLParserLimits(verbose_errors=False)
@@ -139,10 +140,10 @@ class Spelling:
 
     is_tokenizer_wrapper = True
 
-    def __init__(self, tokenizer: object, vocabulary: int, eos_ids: list[int]):
+    def __init__(self, tokenizer: object, vocabulary: int, eos_ids: list[int], marks: Set[int | None]):
         self._encode, self._special = tokenizer.encode, tokenizer.is_special
         self.tokens = [tokenizer.token_bytes(token) for token in range(vocabulary)]
-        self.special_token_ids = [token for token in range(vocabulary) if tokenizer.is_special(token)]
+        self.special_token_ids = [id for id in range(vocabulary) if tokenizer.is_special(id) or id in marks]
         self.bos_token_id = tokenizer.bos_id
         self.eos_token_id = eos_ids[0] if eos_ids else None
         self.greedy: Callable[[str], list[int]] | None = None

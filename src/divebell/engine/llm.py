@@ -1,6 +1,6 @@
 """A loaded model, as people use it from Python."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,8 +95,8 @@ class LLM:
     ) -> Completion:
         """Answers a conversation in the model's own chat format.
 
-        messages: {"role": "system" | "user" | "assistant" | "tool", "content": text}, ...; tools and template_variables
-        are handed to the chat template.
+        messages: {"role": "system" | "user" | "assistant" | "tool", "content": text}, ...; tools: as OpenAI's API has
+        them; calls of them come as the completion's `tool_calls`. template_variables: handed to the chat template.
         """
         with self.reply(messages, tools, template_variables, **options) as reply:
             for _ in reply:
@@ -114,10 +114,11 @@ class LLM:
         chat = self._voice.chat
         prompt = chat.render(messages, tools=tools, **(template_variables or {}))
         ids = self._checked(self.tokenizer.encode(prompt, add_special_tokens=False), self.context - 1)
-        options = {**_governed_after(chat.mark_after_reasoning(prompt), options), **options}
-        generation = self._speaking(ids, self._with_recommended(options), continues=False)
+        options = {**_governed_after(chat.governed_after(prompt), options), **options}
+        parser = chat.parser(prompt, tools)
+        generation = self._speaking(ids, self._with_recommended(options), continues=False, marks=parser.marks)
         self._engine.start(generation)
-        return Reply(Stream(self._engine, generation), chat.splitter(prompt))
+        return Reply(Stream(self._engine, generation), parser)
 
     def conversation(self, system: str | None = None) -> Conversation:
         """Turns of one chat, with their messages remembered."""
@@ -143,7 +144,9 @@ class LLM:
             prompt = self.tokenizer.encode(prompt)
         return self._speaking(self._checked(prompt, self.context - 1), options, continues=True)
 
-    def _speaking(self, ids: list[int], options: Mapping[str, object], continues: bool) -> Generation:
+    def _speaking(
+        self, ids: list[int], options: Mapping[str, object], continues: bool, marks: Collection[str] | None = None
+    ) -> Generation:
         sampling = Sampling.of(options)
         sampling.check_vocabulary(self._limits.vocabulary)
         self._check_speech(sampling)
@@ -152,7 +155,7 @@ class LLM:
         generation = Generation(ids, sampling, most, self._limits.vocabulary, self._voice.eos_ids, governor)
         if self._voice.speaks:
             governed = governor is not None and sampling.governed_after is None  # a grammar sees its first space too
-            generation.speak(self.tokenizer.detokenizer(), continues or governed)
+            generation.speak(self.tokenizer.detokenizer(marks=marks), continues or governed)
         return generation
 
     def _check_speech(self, sampling: Sampling) -> None:
@@ -162,7 +165,7 @@ class LLM:
 
     @cached_property
     def _grammars(self) -> Grammars:
-        return Grammars(self.tokenizer, self._limits.vocabulary, self._voice.eos_ids)
+        return Grammars(self.tokenizer, self._limits.vocabulary, self._voice.eos_ids, self._voice.chat.marks)
 
     def _checked(self, ids: Sequence[int], most: int) -> list[int]:
         ids = _integers(ids)

@@ -1,7 +1,7 @@
 """Chat formats for files that come without a template, chosen by the control tokens in their vocabulary.
 
 Formats: DeepSeek-V2, DeepSeek-V3 and DeepSeek-R1 READMEs; meta-llama/llama-models, llama3 prompt format;
-mistral-common, instruct v3; OpenAI's ChatML. Text only: tools need a template.
+mistral-common, instruct v3; OpenAI's ChatML. Text only: tools are spelled as text (`divebell.text.spelling`).
 """
 
 DEEPSEEK_V3 = """

@@ -1,89 +1,139 @@
-"""Messages to the prompt that a model was trained on, and its text back to reasoning and answer."""
+"""Messages to the prompt that a model was trained on, and its text back to reasoning, answer and calls of tools."""
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from divebell.errors import BadFile, BadInput, BadTemplate
+from divebell.errors import BadInput, BadTemplate
 from divebell.text import builtin
-from divebell.text.dialects import Splitter, plain, r1
+from divebell.text.dialects import dialect_of, dsml_prompt, mistral, prompt_code
+from divebell.text.dialects.dialect import Dialect
+from divebell.text.lark import Lark, check_schema
 from divebell.text.messages import checked_messages, checked_tools, for_template, plainer
 from divebell.text.messages import plain as plain_data
+from divebell.text.parser import Parser
+from divebell.text.spelling import Speller, is_plain, spelling_of, with_short_ids
+from divebell.text.stored_template import DEFAULT, TOOL_USE, stored_templates
+from divebell.text.tools import chosen, tools_of
 
 if TYPE_CHECKING:
     from divebell.text.template import ChatTemplate
     from divebell.text.tokenizer import Tokenizer
 
-DEFAULT, TOOL_USE = "default", "tool_use"
-GGUF_KEY = "tokenizer.chat_template"
+THINKING = (("[THINK]", "[/THINK]"), ("<think>", "</think>"))
 
 
 def load_chat(checkpoint, tokenizer: "Tokenizer") -> "ChatFormat":
     """The chat format of a checkpoint of either kind: its own template, else the one its control tokens point to.
 
+    DeepSeek-V3.2 and V4 have code instead of a template; a template in their dialect is somebody's copy, and not used.
     Nothing is compiled yet and a missing template is no error yet. Raises BadFile for a field of the wrong type.
     """
-    templates = gguf_templates(checkpoint) if checkpoint.kind == "gguf" else folder_templates(Path(checkpoint.path))
-    known = builtin.template_for(tokenizer)
-    if not templates and known:
-        templates = {DEFAULT: known}
-    return ChatFormat(templates, tokenizer.named_tokens)
-
-
-def gguf_templates(checkpoint) -> dict[str, str]:
-    """`tokenizer.chat_template`, and named ones under `tokenizer.chat_template.NAME`."""
-    found = {}
-    for key, value in checkpoint.config.items():
-        if key == GGUF_KEY or key.startswith(GGUF_KEY + "."):
-            if not isinstance(value, str):
-                raise BadFile(checkpoint.path, key, f"expected text, found {type(value).__name__}")
-            found[key.removeprefix(GGUF_KEY).removeprefix(".") or DEFAULT] = value
-    return found
-
-
-def folder_templates(folder: Path) -> dict[str, str]:
-    """chat_template.jinja and additional_chat_templates/*.jinja, else `chat_template` in tokenizer_config.json."""
-    from divebell.text.folder import read_json
-
-    files = {path.stem: path for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
-    if (folder / "chat_template.jinja").is_file():
-        files[DEFAULT] = folder / "chat_template.jinja"
-    if files:
-        return {name: read_text(path) for name, path in files.items()}
-    stated = read_json(folder / "tokenizer_config.json").get("chat_template")
-    if stated is None or isinstance(stated, str):
-        return {} if stated is None else {DEFAULT: stated}
-    try:
-        return {str(item["name"]): str(item["template"]) for item in stated}
-    except (TypeError, KeyError):
-        raise BadFile(folder / "tokenizer_config.json", "chat_template", "expected text or named templates") from None
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (ValueError, OSError) as problem:
-        raise BadFile(path, "text", str(problem)) from None
+    templates = stored_templates(checkpoint)
+    code = prompt_code(templates.values(), checkpoint.config, tokenizer.token_id)
+    known = None if templates or code else builtin.template_for(tokenizer)
+    return ChatFormat({DEFAULT: known} if known else templates, tokenizer.named_tokens, tokenizer.token_id, code)
 
 
 class ChatFormat:
-    """`templates`: jinja source by name; immutable, so all threads may share one."""
+    """Immutable, so all threads may share one.
 
-    def __init__(self, templates: dict[str, str], named_tokens: dict[str, str]):
-        self._sources, self._named_tokens = templates, named_tokens
+    templates: jinja source by name. token_id: the id of a token by its spelling, or None. code: a module with `render`
+    that makes the prompts instead of a template.
+    """
+
+    def __init__(
+        self,
+        templates: dict[str, str],
+        named_tokens: dict[str, str],
+        token_id: Callable[[str], int | None] = lambda token: None,
+        code: ModuleType | None = None,
+    ):
+        self._sources, self._named_tokens, self._token_id, self._code = templates, named_tokens, token_id, code
         self._compiled: dict[str, ChatTemplate] = {}
+        self._spellers: dict[str, Speller] = {}
 
     def render(self, messages, tools=None, add_generation_prompt: bool = True, **template_variables) -> str:
         """The prompt, as `transformers`' `apply_chat_template(tokenize=False)` gives it.
+
+        messages: as OpenAI's API has them. What a template has no place for (tools, calls, results, parts of content)
+        is spelled in another way that it takes, rather than lost.
 
         Encode it with `add_special_tokens=False`: the template writes the begin token itself. As there, the text of a
         control token in a message becomes that token. `template_variables` are seen by the template.
         Raises BadInput naming the message and field, BadTemplate for a template that fails or does not end.
         """
         messages, tools = checked_messages(messages), checked_tools(tools)
-        template = self._template(tools)
-        variables = {"documents": None, **self._named_tokens, **plain_data(template_variables, "template variables")}
-        variables |= {"tools": tools, "add_generation_prompt": add_generation_prompt}
+        variables = plain_data(template_variables, "template variables")
+        if self._code:
+            options = dsml_prompt.options(variables, add_generation_prompt)
+            return self._code.render(messages, tools_of(tools), options)
+        for index, message in enumerate(messages):
+            if message["role"] == "latest_reminder":
+                raise BadInput(f"messages[{index}].role is 'latest_reminder', which DeepSeek-V4 alone knows")
+        variables = {
+            "documents": None,
+            **self._named_tokens,
+            **variables,
+            "add_generation_prompt": add_generation_prompt,
+        }
+        name = TOOL_USE if tools is not None and TOOL_USE in self._sources else DEFAULT
+        return self._rendered(name, self._spelled(name, messages, tools), tools, variables)
+
+    def parser(self, prompt: str = "", tools: Sequence[Mapping] | None = None) -> Parser:
+        """For one request: tells reasoning, content and calls apart while the text comes.
+
+        prompt: what the text continues; it may have opened the reasoning. tools: as they were rendered; without them
+        nothing is a call.
+        """
+        tools = tools_of(checked_tools(tools))
+        opened = self.governed_after(prompt) is not None
+        return Parser(self.dialect if tools else None, self._thinking, opened, tools)
+
+    def governed_after(self, prompt: str) -> str | None:
+        """The mark that ends the reasoning which `prompt` has opened: what structures the answer holds from there on.
+
+        None: from the first token. That is so, too, where the model was left to open its reasoning itself: it may not.
+        """
+        opened = self._thinking and prompt.rstrip().endswith(self._thinking[0])
+        return self._thinking[1] if opened else None
+
+    def call_grammar(self, tools: Sequence[Mapping], choice: object = "required", parallel: bool = True) -> str:
+        """A grammar in llguidance's Lark of an answer that is a call, with arguments that follow the tool's schema.
+
+        choice: "required", or {"type": "function", "function": {"name": ...}}; parallel: there may be several calls.
+        `marks` must be special tokens of the tokenizer that it is used with, where they are tokens at all.
+        Raises BadInput naming a choice that there is not, or what the form of call can't be held to.
+        """
+        tools = chosen(tools_of(checked_tools(tools)), choice)
+        for tool in tools:
+            check_schema(f"tools: the parameters of {tool.name!r}", tool.schema)
+        return self.dialect.grammar(tools, parallel, Lark(self._token_id, self.marks))
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """How the model calls tools."""
+        if self._code:
+            return self._code.DIALECT
+        return dialect_of(self._sources.values(), lambda token: self._token_id(token) is not None)
+
+    @cached_property
+    def marks(self) -> frozenset[str]:
+        """The control tokens that reasoning and calls are written with."""
+        return frozenset([*self.dialect.marks, *(self._thinking or ())])
+
+    @cached_property
+    def _thinking(self) -> tuple[str, str] | None:
+        """The marks around the reasoning of a model that reasons."""
+        if self._code:
+            return THINKING[-1]
+        return next((marks for marks in THINKING if any(marks[1] in source for source in self._sources.values())), None)
+
+    def _rendered(self, name: str, messages: list[dict], tools: list[dict] | None, variables: dict) -> str:
+        """With the first spelling of the messages that the template takes."""
+        template = self._template(name)
+        variables = variables | {"tools": tools}
         attempts = [[for_template(message) for message in messages], *plainer(messages)]
         for attempt in attempts[:-1]:
             try:
@@ -93,37 +143,22 @@ class ChatFormat:
                     raise
         return template.render(variables | {"messages": attempts[-1]})
 
-    def splitter(self, prompt: str | None = None) -> Splitter:
-        """For one request: tells reasoning from answer piece by piece.
+    def _spelled(self, name: str, messages: list[dict], tools: list[dict] | None) -> list[dict]:
+        if "developer" not in self._sources.get(name, ""):
+            messages = [m | {"role": "system"} if m["role"] == "developer" else m for m in messages]
+        if is_plain(messages, tools):
+            return messages
+        if isinstance(self.dialect, mistral.Mistral):
+            messages = with_short_ids(messages)
+        if name not in self._spellers:
+            variables = {**self._named_tokens, "add_generation_prompt": True}
+            spelling = spelling_of(lambda messages, tools: self._rendered(name, messages, tools, variables))
+            self._spellers[name] = Speller(spelling, self.dialect)
+        return self._spellers[name].spelled(messages, tools)
 
-        prompt: what the text continues; without it, a prompt that `render` makes is taken.
-        """
-        prompt = self._usual_prompt if prompt is None and self._reasons else prompt or ""
-        return (r1 if self._reasons else plain).splitter(prompt)
-
-    def mark_after_reasoning(self, prompt: str) -> str | None:
-        """What ends the reasoning that `prompt` has opened; None where it has opened none."""
-        return r1.CLOSE if self._reasons and self.splitter(prompt).reasoned else None
-
-    def split(self, text: str, prompt: str | None = None) -> tuple[str | None, str]:
-        """(reasoning, answer) of a whole text; reasoning is None where there is none."""
-        splitter = self.splitter(prompt)
-        pieces = [splitter.push(text), splitter.flush()]
-        reasoning, answer = ("".join(part) for part in zip(*pieces, strict=True))
-        return (reasoning if splitter.reasoned else None), answer
-
-    @cached_property
-    def _reasons(self) -> bool:
-        return any(r1.CLOSE in source for source in self._sources.values())
-
-    @cached_property
-    def _usual_prompt(self) -> str:
-        return self.render([{"role": "user", "content": "Hello"}])
-
-    def _template(self, tools: list[dict] | None) -> "ChatTemplate":
+    def _template(self, name: str) -> "ChatTemplate":
         from divebell.text.template import ChatTemplate
 
-        name = TOOL_USE if tools is not None and TOOL_USE in self._sources else DEFAULT
         if name not in self._sources:
             raise self._missing()
         if name not in self._compiled:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from divebell.errors import BadInput
 
-ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
+ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython", "latest_reminder")
 REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
 DEEPEST = 64
 
@@ -21,6 +21,7 @@ def checked_messages(messages) -> list[dict]:
     checked = [checked_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
     if not checked:
         raise BadInput("messages is empty: give at least one message")
+    check_results(checked)
     return checked
 
 
@@ -59,6 +60,24 @@ def check_tool_calls(calls, place: str) -> None:
         function = call.get("function", call) if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise BadInput(f"{place}[{index}].function.name is missing: give the name of the tool")
+        if not isinstance(function.get("arguments", ""), str | dict):
+            wrong = kind(function["arguments"])
+            raise BadInput(f"{place}[{index}].function.arguments is {wrong}: give JSON text of an object")
+
+
+def check_results(messages: list[dict]) -> None:
+    """Every result of a tool answers a call of the assistant's message before it."""
+    ids: set | None = None
+    for index, message in enumerate(messages):
+        if message["role"] != "tool":
+            calls = message.get("tool_calls") or []
+            ids = {call.get("id") for call in calls} if calls else None
+            continue
+        if ids is None:
+            raise BadInput(f"messages[{index}].role is 'tool', but the assistant's message before it calls none")
+        answered = message.get("tool_call_id")
+        if answered is not None and None not in ids and answered not in ids:
+            raise BadInput(f"messages[{index}].tool_call_id is {answered!r:.80}; no call before it has this id")
 
 
 def checked_tools(tools) -> list[dict] | None:

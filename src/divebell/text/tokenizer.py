@@ -1,6 +1,7 @@
 """Text to token ids and back, for every kind of checkpoint."""
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from divebell.errors import BadInput
@@ -20,6 +21,7 @@ END_OF_TURN = (
     "<｜end▁of▁sentence｜>",
     "<end_of_turn>",
 )
+CONTROL = re.compile(r"<[|｜][^<>]*[|｜]>")
 
 
 def load_tokenizer(checkpoint) -> "Tokenizer":
@@ -93,9 +95,21 @@ class Tokenizer:
         detokenizer = self.detokenizer(skip_special_tokens)
         return "".join([detokenizer.push(id) for id in ids]) + detokenizer.flush()
 
-    def detokenizer(self, skip_special_tokens: bool = True) -> Detokenizer:
-        """For one request: its `push(id)` pieces and last `flush()` join to what `decode` gives."""
+    def detokenizer(self, skip_special_tokens: bool = True, marks: Collection[str] | None = None) -> Detokenizer:
+        """For one request: its `push(id)` pieces and last `flush()` join to what `decode` gives.
+
+        marks: for an answer that a parser reads: these control tokens are text, and no other is, not even one that its
+        file does not call special (DeepSeek's do so with `<｜User｜>`).
+        """
+        if marks is not None:
+            return Detokenizer(lambda token_id: self._answer_bytes(token_id, marks), self._drop_space)
         return Detokenizer(self.visible_bytes if skip_special_tokens else self.token_bytes, self._drop_space)
+
+    def _answer_bytes(self, token_id: int, marks: Collection[str]) -> bytes:
+        added = self._added.get(token_id)
+        if added is None or added.content in marks:
+            return self.token_bytes(token_id)
+        return b"" if added.special or CONTROL.fullmatch(added.content) else self.token_bytes(token_id)
 
     def visible_bytes(self, token_id: int) -> bytes:
         """The bytes of a token, b"" for a special one."""

@@ -1,67 +1,90 @@
-"""DeepSeek-R1: `<think>` reasoning `</think>` answer (DeepSeek-R1 README, usage recommendations).
+"""DeepSeek-V3 and DeepSeek-R1: a call has a type, a name, and its arguments in a fence, between control tokens.
 
-R1's own template opens `<think>` in the prompt, the first distills' templates left it to the model: both are
-understood. White space around the reasoning, and before the answer, belongs to neither.
+Source: the chat templates of DeepSeek-V3 and DeepSeek-R1. What V3.1 writes is read too: a name and bare arguments.
 """
 
-OPEN, CLOSE = "<think>", "</think>"
+from collections.abc import Sequence
+
+from divebell.text.dialects.dialect import LONGEST_NAME, Calls, Dialect, is_name, pass_end
+from divebell.text.json_text import pass_value
+from divebell.text.lark import Lark, any_of, json_rule, repeated
+from divebell.text.reader import Reader, Steps
+from divebell.text.tools import Tool, WrittenCall
+
+CALLS, CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
+CALL, CALL_END = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
+SEPARATOR = "<｜tool▁sep｜>"
+FENCE = "```"
 
 
-class R1Splitter:
-    """`opened`: the prompt ends within `<think>`."""
+class DeepSeek(Dialect):
+    opens = (CALLS, CALL)
+    marks = (CALLS, CALLS_END, CALL, CALL_END, SEPARATOR)
+    ends_reasoning = True
+    between = ""
 
-    def __init__(self, opened: bool):
-        self.reasoned = opened
-        self._step = self._reason if opened else self._begin
-        self._held = ""
-        self._blank = True
+    def read(self, reader: Reader, calls: Calls) -> Steps[bool]:
+        yield from reader.take(CALLS)
+        found = False
+        while (yield from self._one(reader, calls)):
+            found = True
+        if found:
+            yield from reader.skip_space()
+            yield from reader.take_end(CALLS_END)
+        return found
 
-    def push(self, text: str) -> tuple[str, str]:
-        self._held += text
-        return self._step(final=False)
+    def _one(self, reader: Reader, calls: Calls) -> Steps[bool]:
+        reader.keep()
+        yield from reader.skip_space()
+        name, fenced = yield from self._header(reader)
+        if not is_name(name) or (yield from reader.next_letter()) != "{":
+            reader.go_back()
+            return False
+        yield calls.begin(name)
+        yield from pass_value(reader, calls.arguments)
+        yield calls.end()
+        if fenced:
+            yield from reader.skip_space()
+            yield from reader.take_end(FENCE)
+        yield from pass_end(reader, CALL_END, CALL, CALLS_END)
+        return True
 
-    def flush(self) -> tuple[str, str]:
-        return self._step(final=True)
+    def _header(self, reader: Reader) -> Steps[tuple[str | None, bool]]:
+        """(name, whether a fence is around the arguments), up to these."""
+        head = (yield from reader.take(CALL)) and (yield from reader.word((SEPARATOR,), LONGEST_NAME))
+        if not head or not (yield from reader.take(SEPARATOR)):
+            return None, False
+        yield from reader.skip_space()
+        if (yield from reader.next_letter()) == "{":
+            return head.strip(), False
+        if head.strip() != "function":
+            return None, False
+        name = yield from reader.word(("\n", FENCE, "{"), LONGEST_NAME)
+        yield from reader.skip_space()
+        fenced = (yield from reader.take(FENCE)) and ((yield from reader.take("json")) or True)
+        yield from reader.skip_space()
+        return name and name.strip(), fenced
 
-    def _begin(self, final: bool) -> tuple[str, str]:
-        """Nothing but white space so far: is the next thing `<think>`?"""
-        start = self._held.lstrip()
-        if start.startswith(OPEN):
-            self._held, self.reasoned, self._step = start.removeprefix(OPEN), True, self._reason
-            return self._step(final)
-        if OPEN.startswith(start) and not final:
-            return "", ""
-        self._blank, self._step = False, self._answer
-        return self._step(final)
+    def written(self, calls: Sequence[WrittenCall]) -> str:
+        return CALLS + self.between.join(self.one(call.name, call.arguments) for call in calls) + CALLS_END
 
-    def _reason(self, final: bool) -> tuple[str, str]:
-        inside, closed, after = self._held.partition(CLOSE)
-        if closed:
-            reasoning = self._without_blank_start(inside.rstrip())
-            self._held, self._blank, self._step = after, True, self._answer
-            return reasoning, self._step(final)[1]
-        solid = inside.rstrip() if final else without_beginning_of(CLOSE, inside).rstrip()
-        self._held = self._held[len(solid) :]
-        return self._without_blank_start(solid), ""
+    def one(self, name: str, arguments: str) -> str:
+        return f"{CALL}function{SEPARATOR}{name}\n{FENCE}json\n{arguments}\n{FENCE}{CALL_END}"
 
-    def _answer(self, final: bool) -> tuple[str, str]:
-        answer, self._held = self._without_blank_start(self._held), ""
-        return "", answer
-
-    def _without_blank_start(self, text: str) -> str:
-        if self._blank:
-            text = text.lstrip()
-            self._blank = not text
-        return text
-
-
-def without_beginning_of(mark: str, text: str) -> str:
-    """`text` less the longest tail that `mark` begins with."""
-    for length in range(min(len(mark) - 1, len(text)), 0, -1):
-        if mark.startswith(text[-length:]):
-            return text[:-length]
-    return text
+    def grammar(self, tools: Sequence[Tool], parallel: bool, lark: Lark) -> str:
+        parts = [self.one(tool.name, "\0").split("\0") for tool in tools]
+        calls = repeated(any_of(tools, "tool"), self.between and lark.text(self.between), parallel)
+        return "\n".join(
+            [
+                rf"start: /\n{{0,2}}/ {lark.text(CALLS)} {calls} {lark.text(CALLS_END)}",
+                *(f"tool_{i}: {lark.text(a)} arguments_{i} {lark.text(b)}" for i, (a, b) in enumerate(parts)),
+                *(f"arguments_{i}: {json_rule(tool.schema)}" for i, tool in enumerate(tools)),
+            ]
+        )
 
 
-def splitter(prompt: str) -> R1Splitter:
-    return R1Splitter(opened=prompt.rstrip().endswith(OPEN))
+class R1(DeepSeek):
+    between = "\n"
+
+
+DIALECT = R1()
