@@ -15,6 +15,7 @@ from divebell.engine.completion import Receipt
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
 from divebell.engine.llm import LLM
+from divebell.engine.speculative import Guess, Profit
 
 
 @pytest.fixture(scope="module", params=["llama", "deepseek_v2-lite", "deepseek_v3"])
@@ -39,10 +40,20 @@ def prompts(count: int) -> list[list[int]]:
 
 def repeated(receipt: Receipt) -> int:
     """Tokens that were computed again."""
-    return receipt.computed_tokens - (receipt.prompt_tokens - receipt.cached_tokens + receipt.completion_tokens - 1)
+    once = receipt.prompt_tokens - receipt.cached_tokens + receipt.completion_tokens - 1
+    return receipt.computed_tokens - once - (receipt.drafted_tokens - receipt.accepted_tokens)
 
 
-def test_alone_in_a_batch_and_after_giving_up_pages(loaded):
+def run_all(self: Profit, guesses: list[Guess], requests: int, before: int) -> list[int]:
+    return [guess.token for guess in guesses]
+
+
+def run_none(self: Profit, guesses: list[Guess], requests: int, before: int) -> list[int]:
+    return []
+
+
+def test_alone_in_a_batch_and_after_giving_up_pages(loaded, monkeypatch):
+    monkeypatch.setattr(Profit, "worthwhile", run_none)  # answers that take few steps need not give up pages
     asked, options = prompts(10), {"max_tokens": 120, "ignore_eos": True}
     alone = [fresh(loaded).generate(prompt, **options) for prompt in asked]
     together, crowded = fresh(loaded).batch(asked, **options), fresh(loaded, pages=8).batch(asked, **options)
@@ -59,3 +70,16 @@ def test_logits_on_a_reused_prefix_are_those_of_the_whole_prompt(loaded):
     reused = fresh(loaded)
     reused.generate([*ids[:150], 5, 6], max_tokens=20, ignore_eos=True)
     assert np.allclose(reused.score(ids, first=151), expected[150:], atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.02, "seed": 5, "frequency_penalty": 0.001}])
+def test_an_answer_is_the_same_with_and_without_guesses(loaded, monkeypatch, options):
+    asked, options = [[5, 6, 7, 8] * 20, *prompts(3)], options | {"max_tokens": 150, "ignore_eos": True}
+    monkeypatch.setattr(Profit, "worthwhile", run_all)
+    guessed = fresh(loaded).batch(asked, **options)
+    monkeypatch.setattr(Profit, "worthwhile", run_none)
+    plain = fresh(loaded).batch(asked, **options)
+    assert [answer.token_ids for answer in guessed] == [answer.token_ids for answer in plain]
+    assert sum(answer.receipt.accepted_tokens for answer in guessed) > 0
+    assert sum(answer.receipt.drafted_tokens for answer in plain) == 0
+    assert sum(repeated(answer.receipt) for answer in guessed) == 0

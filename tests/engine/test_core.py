@@ -57,7 +57,7 @@ def test_reading_broken_logits_names_the_position():
 class Guessing(Generation):
     """Drafts tokens of which every third is wrong."""
 
-    def draft(self, most):
+    def draft(self, most, worthwhile):
         return [(t + (i % 3 == 2)) % VOCABULARY for i, t in enumerate(continuation(self.ids, min(most, 5)))]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fakes import VOCABULARY, continuation
 
+from divebell.engine.speculative import Profit
 from divebell.errors import BadInput, Mismatch
 
 COLOUR = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"]}
@@ -155,3 +156,15 @@ def test_a_scored_prompt_is_computed_whatever_the_cache_holds(llm):
 def test_broken_logits_in_a_scored_prompt_are_an_error(make_llm):
     with pytest.raises(Mismatch, match="position 5"):
         make_llm(broken_at=5).generate([1] * 10, prompt_logprobs=1)
+
+
+def test_an_answer_to_a_schema_is_the_same_with_guesses_and_takes_fewer_steps(make_llm, monkeypatch):
+    options = {"json_schema": CLOSED, "max_tokens": 400, "temperature": 1.0, "seed": 4}
+    answers, steps = [], []
+    for worthwhile in (lambda self, guesses, requests, before: [guess.token for guess in guesses], lambda *_, **__: []):
+        monkeypatch.setattr(Profit, "worthwhile", worthwhile)
+        llm = make_llm()
+        answers.append(llm.generate("a", **options))
+        steps.append(len(llm.core.model.batches))
+    assert answers[0].token_ids == answers[1].token_ids
+    assert answers[0].receipt.accepted_tokens == steps[1] - steps[0] > 10  # the schema's own letters

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from divebell.engine.grammar import Grammars
 from divebell.engine.sampler import Sampler
 from divebell.engine.sampling import Sampling
+from divebell.engine.speculative import Guess
 from divebell.errors import BadInput
 from divebell.text.tokenizer import load_tokenizer
 from divebell.weights.checkpoint import open_checkpoint
@@ -231,6 +232,24 @@ class WordTokenizer:
 
     def encode(self, text, add_special_tokens=True):
         return [self._words.index(letter.encode()) for letter in text if letter.encode() in self._words]
+
+
+def test_what_the_grammar_forces_is_guessed_and_what_it_forbids_is_not(letters):
+    governor = letters.governor(Sampling(regex="(red|green): [0-9]{2}"))
+    unsure = [Guess(ord(letter) - 32, 0.5) for letter in "red: 4x"]
+    assert governor.narrowed(unsure, 9) == unsure[:6]
+    governor.take(ord("g") - 32)
+    assert spelt(LetterTokenizer(), [guess.token for guess in governor.narrowed(unsure, 9)]) == "reen: "
+    assert len(governor.narrowed(unsure, 3)) == 3
+    assert {guess.probability for guess in governor.narrowed([], 3)} == {1.0}
+    assert governor.narrowed([], 0) == []
+
+
+def test_before_the_mark_guesses_are_left_as_they_are(letters):
+    governor = letters.governor(Sampling(regex="[0-9]", governed_after="z"))
+    assert governor.narrowed([Guess(3, 0.5)], 9) == [Guess(3, 0.5)]
+    governor.take(ord("z") - 32)
+    assert governor.narrowed([Guess(3, 0.5)], 9) == []
 
 
 def test_compiled_grammars_are_kept_and_not_shared(letters):

@@ -24,7 +24,8 @@ class Receipt:
     prompt_tokens: of the request; of them, `cached_tokens` were in the cache from this or other requests.
     computed_tokens: that the model ran for it: the rest of the prompt, and each token generated but the last. There are
         more where it had to repeat what it had given up for other requests, or where it guessed tokens wrongly.
-    completion_tokens: generated, the end-of-text token included.
+    completion_tokens: generated, the end-of-text token included. drafted_tokens: guessed from the text so far and run
+        together with the token before them; of them, `accepted_tokens` came, and took no step of their own.
     waited_seconds: from the request until its first computation began.
     prompt_seconds: from there to the first token. completion_seconds: from the first token to the last.
     seed: what the draws were keyed with; the same request with this seed gives the same text.
@@ -34,6 +35,8 @@ class Receipt:
     cached_tokens: int
     computed_tokens: int
     completion_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
     waited_seconds: float
     prompt_seconds: float
     completion_seconds: float

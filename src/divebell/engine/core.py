@@ -78,6 +78,7 @@ class Core:
     def _take(self, chunk: Chunk, logits: np.ndarray) -> None:
         """Tokens from rows of logits, as far as the drafts that the rows were computed with are what is chosen."""
         sequence = chunk.sequence
+        sequence.drafted += len(chunk.drafts)
         for row, guess in zip(logits, [*chunk.drafts, None], strict=True):
             if not np.isfinite(row.max()):
                 sequence.error = not_finite(len(sequence.ids) - 1, self.model)
@@ -85,6 +86,7 @@ class Core:
             sequence.extend(row)
             if sequence.finished or sequence.ids[-1] != guess:
                 break
+            sequence.accepted += 1
         sequence.cached = min(sequence.cached, len(sequence.ids) - 1)
 
 

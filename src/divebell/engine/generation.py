@@ -2,8 +2,9 @@
 
 import os
 from collections import deque
+from collections.abc import Callable, Set
 from collections.abc import Sequence as Tokens
-from collections.abc import Set
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from divebell.engine.reading import PromptLogprobs, hand_out
 from divebell.engine.sampler import Sampler, TokenLogprob, token_logprob
 from divebell.engine.sampling import Sampling
 from divebell.engine.sequence import Sequence
+from divebell.engine.speculative import Guess, Guesser
 from divebell.errors import BadInput
 from divebell.text.stops import StopMatcher
 
@@ -72,6 +74,17 @@ class Generation(Sequence):
             self.error = problem
         return self._governor.ended
 
+    def draft(self, most: int, worthwhile: Callable[[list[Guess]], list[int]]) -> list[int]:
+        """What the grammar forces, or else what followed the same tokens before, as far as the grammar allows it."""
+        guesses = self._guesser.guesses(most)
+        if self._governor:
+            guesses = self._governor.narrowed(guesses, most)
+        return worthwhile(guesses)
+
+    @cached_property
+    def _guesser(self) -> Guesser:
+        return Guesser(self.ids)
+
     @property
     def reusable(self) -> int:
         """A token of the prompt whose row is still to be scored must be run."""
@@ -106,6 +119,8 @@ class Generation(Sequence):
             cached_tokens=self.reused or 0,
             computed_tokens=self.computed,
             completion_tokens=count,
+            drafted_tokens=self.drafted,
+            accepted_tokens=self.accepted,
             waited_seconds=times.began - times.asked,
             prompt_seconds=times.first - times.began,
             completion_seconds=times.last - times.first,

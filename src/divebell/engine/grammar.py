@@ -12,6 +12,7 @@ import numpy as np
 
 from divebell.engine.sampling import Sampling
 from divebell.engine.schema import enforceable
+from divebell.engine.speculative import Guess
 from divebell.errors import BadInput
 
 KEPT = 32  # compiled grammars: agents send the same few again and again
@@ -95,6 +96,13 @@ class Governor:
             raise BadInput(f"{self._name}: no token can follow what the answer has so far: {self._matcher.get_error()}")
         self.ended = self._matcher.is_stopped() or _no_more_than(self._eos_ids, self.allowed)
 
+    def narrowed(self, guesses: list[Guess], most: int) -> list[Guess]:
+        """At most so many tokens that the grammar leaves no choice about; where there are none, the first of `guesses`
+        that it allows."""
+        if forced := self._matcher.compute_ff_tokens()[:most]:
+            return [Guess(token, 1.0) for token in forced]
+        return guesses[: self._matcher.validate_tokens([guess.token for guess in guesses])]
+
 
 class Awaited:
     """Everything is allowed until `mark` has come; then `governor` rules.
@@ -120,6 +128,9 @@ class Awaited:
         self._came = self._mark in text
         self._tail = text[-len(self._mark) + 1 :] if len(self._mark) > 1 else b""
         self.allowed = self._governor.allowed if self._came else self._open()
+
+    def narrowed(self, guesses: list[Guess], most: int) -> list[Guess]:
+        return self._governor.narrowed(guesses, most) if self._came else guesses
 
     def _open(self) -> np.ndarray | None:
         """None where all are allowed."""

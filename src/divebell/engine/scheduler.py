@@ -11,6 +11,7 @@
 from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from math import ceil
 from operator import attrgetter
@@ -18,7 +19,9 @@ from operator import attrgetter
 from divebell.engine.cache import PAGE, pages_for
 from divebell.engine.pace import STEP_TOKENS, Pace
 from divebell.engine.prefix import PrefixTree, common_prefix
+from divebell.engine.reading import ROWS
 from divebell.engine.sequence import Sequence
+from divebell.engine.speculative import Profit
 
 MOST_RUNNING = 64
 _ARRIVAL = attrgetter("arrival")
@@ -40,7 +43,7 @@ class Scheduler:
     def __init__(self, tree: PrefixTree, pace: Pace):
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
-        self._tree, self._pace = tree, pace
+        self._tree, self._pace, self._profit = tree, pace, Profit()
         self._arrivals = count()
 
     def submit(self, sequence: Sequence) -> None:
@@ -65,8 +68,11 @@ class Scheduler:
 
     def took(self, chunks: list[Chunk], seconds: float) -> None:
         """Learns from how long a step took."""
-        decoding = _decoding(chunks)
-        self._pace.took(decoding, sum(len(chunk.tokens) for chunk in chunks) - decoding, seconds)
+        decoding, drafts = _decoding(chunks), sum(len(chunk.drafts) for chunk in chunks)
+        if all(chunk.decodes for chunk in chunks):
+            self._profit.took(len(chunks), drafts, seconds)
+        if not drafts:
+            self._pace.took(decoding, sum(len(chunk.tokens) for chunk in chunks) - decoding, seconds)
 
     def _admit(self) -> None:
         for sequence in list(self.waiting):
@@ -90,14 +96,15 @@ class Scheduler:
         return bool(shared) and max(shared) > self._tree.common(sequence)[0]
 
     def _single(self) -> list[Chunk]:
-        """Those whose next token is due after one more, and what they guess of those that follow."""
+        """Those whose next token is due after one more; while no prompt is read, with guesses of those that follow."""
         sequences = [s for s in self.running if s.missing == 1]
-        room = STEP_TOKENS - len(sequences)
-        chunks = []
+        room = 0 if len(sequences) < len(self.running) else max(ROWS - len(sequences), 0)
+        chunks, drafted = [], 0
         for sequence in sequences:
-            drafts = sequence.draft(min(room, sequence.most_tokens - len(sequence.ids)))
+            worthwhile = partial(self._profit.worthwhile, requests=len(sequences), before=drafted)
+            drafts = sequence.draft(min(room - drafted, sequence.most_tokens - len(sequence.ids) - 1), worthwhile)
             chunks.append(Chunk(sequence, [sequence.ids[-1], *drafts], not sequence.reading, drafts))
-            room -= len(drafts)
+            drafted += len(drafts)
         return chunks
 
     def _several(self, single: list[Chunk]) -> Iterator[Chunk]:

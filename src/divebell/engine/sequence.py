@@ -1,5 +1,6 @@
 """Tokens on their way through the model, and the pages that hold what is computed of them."""
 
+from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
 
 import numpy as np
 
+from divebell.engine.speculative import Guess
+
 
 class Sequence:
     """One request, as the scheduler sees it.
@@ -16,7 +19,7 @@ class Sequence:
     ids: tokens so far. given: how many of them it came with. most_tokens: no more than so many will ever be cached.
     cached: how many tokens are in the cache, in `pages`; the first len(path) pages are full, and nodes of the prefix
     tree. reused: tokens that were cached when it was first admitted; computed: tokens that the model ran for it.
-    arrival: its place in the line.
+    drafted: tokens that were guessed and run; accepted: those of them that came. arrival: its place in the line.
     """
 
     def __init__(self, ids: Tokens[int], most_tokens: int):
@@ -27,6 +30,7 @@ class Sequence:
         self.pages: list[int] = []
         self.path: list[Node] = []
         self.cached = self.computed = 0
+        self.drafted = self.accepted = 0
         self.reused: int | None = None
         self.finish_reason: str | None = None
         self.error: Exception | None = None
@@ -55,8 +59,11 @@ class Sequence:
     def finished(self) -> bool:
         return self.finish_reason is not None or self.error is not None
 
-    def draft(self, most: int) -> list[int]:
-        """Up to `most` tokens that may well come next, to be verified in one step; asked for while decoding."""
+    def draft(self, most: int, worthwhile: Callable[[list[Guess]], list[int]]) -> list[int]:
+        """Up to `most` tokens that may well come next, to be verified in one step; asked for while decoding.
+
+        worthwhile: which of the first guesses save more than they cost.
+        """
         return []
 
 
