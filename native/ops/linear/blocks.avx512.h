@@ -94,6 +94,41 @@ inline Scales first_halves(const uint8_t* p) {
     return {low_halves(ChunkWords<W>(p).pick(order)), _mm512_setzero_ps()};
 }
 
+// Of blocks of 18 bytes four lie in a load but for the last 10 bytes, so 8 bytes of each come by one permute of two loads.
+struct Words18 {
+    __m512i a, b;
+
+    explicit Words18(const uint8_t* p) : a(load64(p)), b(load64(p + 72)) {}
+
+    struct Order {
+        alignas(64) uint16_t word[32];
+    };
+    template <class Which>
+    static constexpr Order order(Which which) {
+        Order o{};
+        for (int i = 0; i < 32; ++i) o.word[i] = which(i);
+        return o;
+    }
+    __m512i pick(const Order& o) const { return _mm512_permutex2var_epi16(a, _mm512_load_si512(o.word), b); }
+    // Word `at` of block g.
+    static constexpr uint16_t place(int g, int at) { return static_cast<uint16_t>(g / 4 * 32 + g % 4 * 9 + at); }
+};
+
+inline void nibble_quads18(const uint8_t* p, __m512i* u) {
+    static constexpr auto eight = Words18::order([](int i) { return Words18::place(i / 4, 1 + i % 4); });
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int i = 0; i < 2; ++i) {
+        __m512i bytes = Words18(p + 8 * i).pick(eight);
+        u[i] = _mm512_and_si512(bytes, low), u[2 + i] = _mm512_and_si512(_mm512_srli_epi64(bytes, 4), low);
+    }
+}
+
+// The first half of each block, twice.
+inline Scales first_halves18(const uint8_t* p) {
+    static constexpr auto order = Words18::order([](int i) { return Words18::place(i % 16 / 2, 0); });
+    return {low_halves(Words18(p).pick(order)), _mm512_setzero_ps()};
+}
+
 // The first two halves of each block, twice: a and b.
 template <int W>
 inline Scales first_pairs(const uint8_t* p) {
@@ -155,9 +190,9 @@ inline void quads_of(const uint8_t* p, __m512i* u) {
 template <Format> struct Wide;
 
 template <> struct Wide<Format::Q4_0> : Shape32<18, 8> {
-    static Scales scales(const uint8_t* p) { return first_halves<9>(p); }
+    static Scales scales(const uint8_t* p) { return first_halves18(p); }
     static __m512i quants(const uint8_t* p, int j) { return nibbles(p + 36 * j + 2, p + 36 * j + 20); }
-    static void quads(const uint8_t* p, __m512i* u) { nibble_quads<9, 1>(p, u); }
+    static void quads(const uint8_t* p, __m512i* u) { nibble_quads18(p, u); }
 };
 
 template <> struct Wide<Format::Q4_1> : Shape32<20, 0, true> {
@@ -201,9 +236,9 @@ template <> struct Wide<Format::Q8_0> : Shape32<34, 128> {
 inline __m512i look_up(const uint8_t* table, __m512i u) { return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(load16(table)), u); }
 
 template <> struct Wide<Format::IQ4_NL> : Shape32<18, 128> {
-    static Scales scales(const uint8_t* p) { return first_halves<9>(p); }
+    static Scales scales(const uint8_t* p) { return first_halves18(p); }
     static void quads(const uint8_t* p, __m512i* u) {
-        nibble_quads<9, 1>(p, u);
+        nibble_quads18(p, u);
         for (int k = 0; k < 4; ++k) u[k] = look_up(iq4_values, u[k]);
     }
     static __m512i quants(const uint8_t* p, int j) { return look_up(iq4_values, nibbles(p + 36 * j + 2, p + 36 * j + 20)); }
@@ -252,20 +287,55 @@ inline Scales wide_k_scales(const uint8_t* p) {
             _mm512_mul_ps(_mm512_permutexvar_ps(minima, s), _mm512_permutexvar_ps(_mm512_set1_epi32(1), both))};
 }
 
+// The same of R rows, for quads(): b holds zeros and then the minima, once each, and a of odd groups is `odd` times itself.
+template <int R>
+inline void k_row_scales(const uint8_t* const* p, float odd, Scales* s) {
+    __m512i rows = _mm512_castsi128_si512(load16(p[0]));  // a lane each, whose words are d and dmin, then three of six bits each
+    for (int r = 1; r < R; ++r) rows = _mm512_mask_broadcast_i32x4(rows, static_cast<__mmask16>(15 << 4 * r), load16(p[r]));
+    const __m512i shifts = _mm512_set4_epi32(4, 0, 0, 0), low = _mm512_set4_epi32(0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f);
+    const __m512i high = _mm512_set4_epi32(0x30303030, 0, 0x30303030, 0);
+    __m512i nibbles = _mm512_srlv_epi32(_mm512_shuffle_epi32(rows, _MM_PERM_DCDB), shifts);
+    __m512i pairs = _mm512_srli_epi32(_mm512_shuffle_epi32(rows, _MM_PERM_CCBB), 2);
+    alignas(64) uint8_t bytes[64];
+    _mm512_store_si512(bytes, _mm512_or_si512(_mm512_and_si512(nibbles, low), _mm512_and_si512(pairs, high)));
+    const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+    __m128i halves = _mm_xor_si128(_mm512_castsi512_si128(_mm512_permutexvar_epi32(first, rows)), _mm_set1_epi32(INT32_MIN));
+    __m256 units = _mm256_cvtph_ps(halves);  // d, -dmin of each row
+    __m512 both = _mm512_insertf32x8(_mm512_castps256_ps512(units), _mm256_mul_ps(units, _mm256_set1_ps(odd)), 1);
+    const __m512i which = _mm512_setr_epi32(0, 8, 0, 8, 0, 8, 0, 8, 1, 1, 1, 1, 1, 1, 1, 1);
+    const __m512i doubled = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    for (int r = 0; r < R; ++r) {
+        __m512 unit = _mm512_permutexvar_ps(_mm512_add_epi32(which, _mm512_set1_epi32(2 * r)), both);
+        s[r].b = _mm512_mul_ps(bytes_to_floats(load16(bytes + 16 * r)), unit);
+        s[r].a = _mm512_permutexvar_ps(doubled, s[r].b);
+    }
+}
+
+template <class V>
+constexpr bool minima_last = requires { V::odd; };
+
+template <class V, int R>
+inline void row_scales(const uint8_t* const* p, Scales* s) {
+    if constexpr (minima_last<V>) k_row_scales<R>(p, V::odd, s);
+    else
+        for (int r = 0; r < R; ++r) s[r] = V::scales(p[r]);
+}
+
+// quads() leaves the high nibbles, which are the odd groups, where they are: 16 times as large, which `odd` takes back.
 template <> struct Wide<Format::Q4_K> : Shape256<144, 32, 0, true> {
+    static constexpr float odd = 1.0f / 16;
     static Scales scales(const uint8_t* p) { return wide_k_scales(p); }
     static __m512i quants(const uint8_t* p, int j) { return nibbles(p + 16 + 32 * j); }
     static void quads(const uint8_t* p, __m512i* u) {
-        const __m512i pieces = _mm512_setr_epi64(0, 0, 4, 4, 8, 8, 12, 12), shifts = _mm512_setr_epi64(0, 4, 0, 4, 0, 4, 0, 4);
+        const __m512i pieces = _mm512_setr_epi64(0, 0, 4, 4, 8, 8, 12, 12), bits = _mm512_set4_epi32(-0x0f0f0f10, -0x0f0f0f10, 0x0f0f0f0f, 0x0f0f0f0f);
         __m512i a = load64(p + 16), b = load64(p + 80);
-        for (int k = 0; k < 4; ++k) {
-            __m512i bytes = _mm512_permutex2var_epi64(a, _mm512_add_epi64(pieces, _mm512_set1_epi64(k)), b);
-            u[k] = _mm512_and_si512(_mm512_srlv_epi64(bytes, shifts), _mm512_set1_epi8(15));
-        }
+        for (int k = 0; k < 4; ++k)
+            u[k] = _mm512_and_si512(_mm512_permutex2var_epi64(a, _mm512_add_epi64(pieces, _mm512_set1_epi64(k)), b), bits);
     }
 };
 
 template <> struct Wide<Format::Q5_K> : Shape256<176, 32, 0, true> {
+    static constexpr float odd = 1;
     static Scales scales(const uint8_t* p) { return wide_k_scales(p); }
     static void quads(const uint8_t* p, __m512i* u) { quads_of<Wide>(p, u); }
     static __m512i quants(const uint8_t* p, int j) {

@@ -64,8 +64,8 @@ struct Avx2 {
     static Floats dot_chunk(const uint8_t* u, const float* a, const Chunk& x, int groups, Floats sum) {
         for (int g = 0; g < groups * Group / 32; ++g) {
             Floats dots = to_float(dot<Signed>(_mm256_setzero_si256(), load_bytes(u + 32 * g), load_bytes(x.q + 32 * g)));
-            Floats scale = Group == 32 ? broadcast(a[g] * x.scale[g])
-                                       : _mm256_set_m128(_mm_set1_ps(a[2 * g + 1] * x.scale[g]), _mm_set1_ps(a[2 * g] * x.scale[g]));
+            Floats scale = Group == 32 ? broadcast(a[g] * x.scale[2 * g])
+                                       : _mm256_set_m128(_mm_set1_ps(a[2 * g + 1] * x.scale[2 * g]), _mm_set1_ps(a[2 * g] * x.scale[2 * g]));
             sum = fma(dots, scale, sum);
         }
         return sum;

@@ -1,11 +1,8 @@
-#include "across.avx512.h"
+#include "rows.avx512.h"
 #include "table.h"
 
 // vpdpbusd: 64 products u8 x s8 a vector, four to an int32 lane, one such instruction a cycle on Zen 4 (two 256-bit
-// halves; two 512-bit instructions of any kind a cycle). Rows: a vector holds 8 columns of each of a chunk's 8 groups, so
-// that four dot products add up in one register, whose lanes 2g and 2g + 1 belong to group g: one conversion and one fma
-// serve 256 columns. Of Q4_0 those are 144 bytes: 5 loads, 6 permutes, 2 shifts, 4 ands, 4 dots and 6 more, about 11
-// cycles: a core can eat some 45 GB/s, more than memory gives it.
+// halves; two 512-bit instructions of any kind a cycle). Rows: rows.avx512.h.
 // Tiles: 2 vectors of rows by 6 tokens: 12 dots for 2 loads and 6 broadcasts; a group of 32 columns costs 96 dots and
 // 24 to 36 float operations on the same units, so 73 to 80 % of the dot rate is the ceiling.
 struct Avx512 {
@@ -73,70 +70,10 @@ struct Avx512 {
     static void block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride);
 };
 
-namespace {
-
-// Of 16 numbers, the even ones twice each, or the odd ones.
-template <int Odd>
-inline __m512 alternate(__m512 v) {
-    return _mm512_permute_ps(v, Odd ? 0xf5 : 0xa0);
-}
-
-inline __m512i dot(__m512i sum, __m512i u, const Chunk& x, int k) { return _mm512_dpbusd_epi32(sum, u, _mm512_load_si512(x.q + 64 * k)); }
-
-// One chunk: N tokens share the unpacked quants.
-template <class V, int N>
-inline void row_chunk(const uint8_t* p, const Chunk* const* x, __m512 (*sum)[2], __m512* rest) {
-    Scales s = V::scales(p);
-    __m512i u[4];
-    V::quads(p, u);
-    for (int i = 0; i < N; ++i) {
-        __m512 scale = twice(_mm256_load_ps(x[i]->scale));
-        rest[i] = _mm512_fmadd_ps(V::offset ? s.b : s.a, _mm512_load_ps(x[i]->sum16), rest[i]);
-        __m512i low = dot(dot(_mm512_setzero_si512(), u[0], *x[i], 0), u[1], *x[i], 1);
-        if constexpr (V::group == 32) {
-            __m512i all = dot(dot(low, u[2], *x[i], 2), u[3], *x[i], 3);
-            sum[i][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(s.a, scale), sum[i][0]);
-        } else {
-            __m512i high = dot(dot(_mm512_setzero_si512(), u[2], *x[i], 2), u[3], *x[i], 3);
-            sum[i][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(low), _mm512_mul_ps(alternate<0>(s.a), scale), sum[i][0]);
-            sum[i][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), _mm512_mul_ps(alternate<1>(s.a), scale), sum[i][1]);
-        }
-    }
-}
-
-template <class V>
-inline __m512 join(__m512 sum, __m512 rest) {
-    return V::offset ? _mm512_add_ps(sum, rest) : _mm512_fnmadd_ps(_mm512_set1_ps(V::zero), rest, sum);
-}
-
-}  // namespace
-
 template <class B, int N>
 void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
-    using V = typename B::Vector;
-    // Past the end of a row come the next one's blocks, which meet zeros, unless a short chunk is laid out differently. Past
-    // the matrix nothing may be read.
-    constexpr bool reads_on = !requires(uint8_t* p) { V::spread(p, 0, p); };
-    constexpr int ahead = 2048;  // bytes: some 100 ns of reading, past the end of a row into the next
-    const uint8_t* end = w.row(first + n);
-    const int64_t jump = in.next ? in.next - end : 0;
-    int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols;
-    alignas(64) uint8_t copy[V::chunk_bytes + 64];
-    const Chunk* x[N];
-    for (int64_t r = first; r < first + n; ++r) {
-        const uint8_t* p = w.row(r);
-        for (int i = 0; i < N; ++i) x[i] = in.quantized(t + i);
-        __m512 sum[N][2], rest[N];
-        for (int i = 0; i < N; ++i) sum[i][0] = sum[i][1] = rest[i] = zero();
-        for (int64_t c = 0; c < whole; ++c, p += V::chunk_bytes) {
-            const uint8_t* later = p + ahead + (p + ahead < end ? 0 : jump);
-            for (int line = 0; line < V::chunk_bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(later) + line, _MM_HINT_T0);
-            row_chunk<V, N>(p, x, sum, rest);
-            for (int i = 0; i < N; ++i) ++x[i];
-        }
-        if (left) row_chunk<V, N>(reads_on && p + V::chunk_bytes <= w.row(w.rows) ? p : whole_chunk<V>(p, left, copy), x, sum, rest);
-        for (int i = 0; i < N; ++i) out[(t + i) * stride + r - first] = total(join<V>(_mm512_add_ps(sum[i][0], sum[i][1]), rest[i]));
-    }
+    for (int64_t r = 0; r < n; r += in_step)
+        rows_in_step<B, N>(w, first + r, n - r < in_step ? n - r : in_step, in, t, w.row(first + n), out + r, stride);
 }
 
 extern const LinearTable linear_avx512;

@@ -18,11 +18,11 @@ constexpr int panel_rows = 32;
 // 256 activations as int8; columns past the matrix are zero.
 struct alignas(64) Chunk {
     int8_t q[chunk_cols];  // in the order that the instruction set's kernels read them
-    float scale[8];    // of each 32
-    float sum32[8];    // scale * sum of q, of each 32
-    float sum16[16];   // the same of each 16
-    int32_t count32[8];    // sum of q, of each 32
-    int32_t count16[16];
+    float scale[16];      // of each 32, twice: as two lanes of 512 bits belong to each
+    float sum16[16];      // scale * sum of q, of each 16
+    int32_t minus16[16];  // -sum of q, of each 16
+    int32_t minus32[8];   // the two of each 32
+    float sum32[8];
 };
 
 INLINE inline int64_t chunks_of(int64_t cols) { return (cols + chunk_cols - 1) / chunk_cols; }

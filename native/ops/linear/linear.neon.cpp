@@ -57,7 +57,7 @@ struct Neon {
     static Floats dot_chunk(const uint8_t* u, const float* a, const Chunk& x, int groups, Floats sum) {
         for (int g = 0; g < groups * Group / 16; ++g) {
             Ints dots = dot<Signed>(vdupq_n_s32(0), load_bytes(u + 16 * g), load_bytes(x.q + 16 * g));
-            sum = fma(to_float(dots), broadcast(a[g * 16 / Group] * x.scale[g / 2]), sum);
+            sum = fma(to_float(dots), broadcast(a[g * 16 / Group] * x.scale[g]), sum);
         }
         return sum;
     }

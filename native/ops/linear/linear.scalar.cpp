@@ -26,7 +26,7 @@ struct Scalar {
         for (int g = 0; g < groups; ++g) {
             int32_t dot = 0;
             for (int i = g * Group; i < (g + 1) * Group; ++i) dot += (Signed ? static_cast<int8_t>(u[i]) : u[i]) * x.q[i];
-            sum += a[g] * x.scale[g * Group / 32] * static_cast<float>(dot);
+            sum += a[g] * x.scale[g * Group / 16] * static_cast<float>(dot);
         }
         return sum;
     }

@@ -140,8 +140,8 @@ void quantize_group(const float* x, int g, Chunk* chunk) {
     for (int i = 0; i < 32; i += 8) std::memcpy(chunk->q + S::place(32 * g + i), q + i, 8);
     int32_t low = 0, high = 0;
     for (int i = 0; i < 16; ++i) low += q[i], high += q[16 + i];
-    chunk->scale[g] = scale;
-    chunk->count16[2 * g] = low, chunk->count16[2 * g + 1] = high, chunk->count32[g] = low + high;
+    chunk->scale[2 * g] = chunk->scale[2 * g + 1] = scale;
+    chunk->minus16[2 * g] = -low, chunk->minus16[2 * g + 1] = -high, chunk->minus32[g] = -(low + high);
     chunk->sum16[2 * g] = scale * static_cast<float>(low), chunk->sum16[2 * g + 1] = scale * static_cast<float>(high);
     chunk->sum32[g] = scale * static_cast<float>(low + high);
 }

@@ -90,7 +90,7 @@ inline void block_tile(const BlockTile<S>& tile, int groups, const Chunk* const*
     alignas(64) int32_t start[N][16];
     if constexpr (correct)
         for (int i = 0; i < N; ++i)
-            for (int g = 0; g < chunk_cols / B::group; ++g) start[i][g] = -B::zero * (B::group == 32 ? x[i]->count32 : x[i]->count16)[g];
+            for (int g = 0; g < chunk_cols / B::group; ++g) start[i][g] = B::zero * (B::group == 32 ? x[i]->minus32 : x[i]->minus16)[g];
     for (int g = 0; g < groups; ++g) {
         typename S::Ints dot[N][P];
         const int8_t* columns[N];
@@ -111,7 +111,7 @@ inline void block_tile(const BlockTile<S>& tile, int groups, const Chunk* const*
             typename S::Floats a = S::load(tile.a + g * R + p * L), b;
             if constexpr (B::offset) b = S::load(tile.b + g * R + p * L);
             for (int i = 0; i < N; ++i) {
-                sum[i][p] = S::fma(S::mul(S::to_float(dot[i][p]), a), S::broadcast(x[i]->scale[g * B::group / 32]), sum[i][p]);
+                sum[i][p] = S::fma(S::mul(S::to_float(dot[i][p]), a), S::broadcast(x[i]->scale[g * B::group / 16]), sum[i][p]);
                 if constexpr (B::offset)
                     sum[i][p] = S::fma(b, S::broadcast((B::group == 32 ? x[i]->sum32 : x[i]->sum16)[g]), sum[i][p]);
             }
