@@ -37,20 +37,29 @@ void run_everywhere(const Work& work) { start(job_of(work), true); }
 void barrier();
 
 // Hands out [0, count) in pieces of `grain`, first come first served: with a busy neighbour on one core the other
-// threads take over its share. Which thread computes a piece must not change its result.
+// threads take over its share. Which thread computes a piece must not change its result. With a `least` the last pieces
+// are shorter and shorter down to that, so that all threads are done at about the same time.
 class Pieces {
 public:
-    Pieces(int64_t count, int64_t grain) : count_(count), grain_(grain) {}
+    Pieces(int64_t count, int64_t grain) : Pieces(count, grain, grain) {}
+    Pieces(int64_t count, int64_t grain, int64_t least) : count_(count), grain_(grain), least_(least), shares_(2 * threads()) {}
     void reset(int64_t count) { count_ = count, next_ = 0; }  // before any thread has taken a piece
     bool next(int64_t& begin, int64_t& end) {
-        begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-        end = begin + grain_ < count_ ? begin + grain_ : count_;
+        begin = next_.load(std::memory_order_relaxed);
+        do end = begin + size(count_ - begin);
+        while (begin < count_ && !next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+        if (end > count_) end = count_;
         return begin < count_;
     }
 
 private:
+    int64_t size(int64_t left) const {
+        int64_t share = left / shares_;
+        return share >= grain_ ? grain_ : share > least_ ? share : least_;
+    }
+
     std::atomic<int64_t> next_{0};
-    int64_t count_, grain_;
+    int64_t count_, grain_, least_, shares_;
 };
 
 // parallel over [0, count): body(begin, end) for pieces of `grain`.

@@ -72,8 +72,8 @@ struct Avx512 {
 
 template <class B, int N>
 void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
-    for (int64_t r = 0; r < n; r += in_step)
-        rows_in_step<B, N>(w, first + r, n - r < in_step ? n - r : in_step, in, t, w.row(first + n), out + r, stride);
+    for (int64_t r = 0; r < n; r += rows_in_step)
+        step_of_rows<B, N>(w, first + r, n - r < rows_in_step ? n - r : rows_in_step, in, t, w.row(first + n), out + r, stride);
 }
 
 extern const LinearTable linear_avx512;

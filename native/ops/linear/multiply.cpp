@@ -13,10 +13,11 @@ constexpr int64_t inline_work = 48 << 10;    // weights' bytes times tokens belo
 int64_t panels_of(const Weight& w) { return (w.rows + panel_rows - 1) / panel_rows; }
 
 // Sums are kept side by side while they grow: rows of y are often a power of two apart, where few of them fit the caches.
-void multiply_panel(const Product& product, int64_t panel, const Input& in, int64_t token) {
+void multiply_panel(const Product& product, int64_t panel, bool last, Input in, int64_t token) {
     static thread_local Workspace workspace;
     const Weight& w = *product.w;
     int64_t first = panel * panel_rows, n = std::min<int64_t>(panel_rows, w.rows - first);
+    in.next = last ? w.row(first) : nullptr;
     float* sums = workspace.get<float>(in.T * panel_rows);
     linear_table().panel(w, first, n, in, sums, panel_rows);
     for (int64_t t = 0; t < in.T; ++t) {
@@ -28,8 +29,9 @@ void multiply_panel(const Product& product, int64_t panel, const Input& in, int6
 // Panels of all products in one line, so that one counter hands them out.
 void multiply_panels(const std::vector<Product>& products, int64_t begin, int64_t end, const Input& in, int64_t token) {
     for (const Product& product : products) {
-        int64_t panels = panels_of(*product.w);
-        for (int64_t p = std::max<int64_t>(begin, 0); p < std::min(end, panels); ++p) multiply_panel(product, p, in, token);
+        int64_t panels = panels_of(*product.w), first = std::max<int64_t>(begin, 0), last = std::min(end, panels) - 1;
+        if (first <= last) fetch_first(*product.w, first * panel_rows);
+        for (int64_t p = first; p <= last; ++p) multiply_panel(product, p, p == last, in, token);
         begin -= panels, end -= panels;
     }
 }
@@ -38,8 +40,10 @@ void multiply_block(const std::vector<Product>& products, const Input& in, int64
     int64_t panels = 0, bytes = 0;
     for (const Product& product : products) panels += panels_of(*product.w), bytes += product.w->rows * product.w->row_bytes;
     if (bytes * in.T <= inline_work) return multiply_panels(products, 0, panels, in, token);
-    pool::parallel(panels, panels_of_piece(panels, bytes),
-                   [&](int64_t begin, int64_t end) { multiply_panels(products, begin, end, in, token); });
+    pool::Pieces pieces(panels, panels_of_piece(panels, bytes), 1);
+    pool::run([&](int, int) {
+        for (int64_t begin, end; pieces.next(begin, end);) multiply_panels(products, begin, end, in, token);
+    });
 }
 
 // Chunks begin .. end of all rows' in a line.

@@ -16,6 +16,11 @@ void multiply(const float* x, int64_t T, int64_t cols, const std::vector<Product
 
 bool is_block_format(Format format);
 
+// A thread that begins to read weights, after a wait or far from the last: the kernels fetch only what comes later.
+inline void fetch_first(const Weight& w, int64_t row) {
+    for (int64_t at = 0; at < fetched_ahead(w); at += 64) __builtin_prefetch(w.row(row) + at, 0, 2);
+}
+
 // How many panels a thread should take at a time, of all `panels`, which are `bytes` of weights.
 int64_t panels_of_piece(int64_t panels, int64_t bytes);
 

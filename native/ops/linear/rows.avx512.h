@@ -12,8 +12,6 @@
 // because a core waits for no more than some 24 lines on their way into L1: 15 GB/s at 100 ns.
 namespace {
 
-constexpr int64_t ahead = 8192;  // bytes
-constexpr int in_step = 4;
 
 // Activations of one token and chunk. start: what the dot products begin with, so that u counts from V::zero.
 template <class V>
@@ -56,9 +54,9 @@ inline __m512 add_chunk(const __m512i* u, const Scales& s, const Loaded<V>& x, _
 // Chunk c of the rows in step, at p, and N tokens.
 template <class V, int N>
 inline void add_chunks(const uint8_t* const* p, const Chunk* const* x, int64_t c, __m512 (*sum)[N]) {
-    Scales s[in_step];
-    row_scales<V, in_step>(p, s);
-    for (int r = 0; r < in_step; r += 2) {
+    Scales s[rows_in_step];
+    row_scales<V, rows_in_step>(p, s);
+    for (int r = 0; r < rows_in_step; r += 2) {
         __m512i u[2][4];
         for (int j = 0; j < 2; ++j) V::quads(p[r + j], u[j]);
         for (int i = 0; i < N; ++i) {
@@ -72,36 +70,36 @@ inline void fetch_later(const uint8_t* p, int64_t bytes) {
     for (int64_t line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p) + line, _MM_HINT_T1);
 }
 
-// Rows first .. first + n as block_rows below, n <= in_step: what is computed for rows past the last is the last one again.
+// Rows first .. first + n as block_rows below, n <= rows_in_step: what is computed for rows past the last is the last one again.
 template <class B, int N>
-inline void rows_in_step(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, const uint8_t* end, float* out, int64_t stride) {
+inline void step_of_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, const uint8_t* end, float* out, int64_t stride) {
     using V = typename B::Vector;
     // Past the end of a row come the next one's blocks, which meet zeros, unless a short chunk is laid out differently. Past
     // the matrix nothing may be read.
     constexpr bool reads_on = !requires(uint8_t* p) { V::spread(p, 0, p); };
     const int64_t jump = in.next ? in.next - end : 0;
     const Chunk* x[N];
-    const uint8_t* p[in_step];
-    __m512 sum[in_step][N];
+    const uint8_t* p[rows_in_step];
+    __m512 sum[rows_in_step][N];
     for (int i = 0; i < N; ++i) x[i] = in.quantized(t + i);
-    for (int r = 0; r < in_step; ++r) p[r] = w.row(first + (r < n ? r : n - 1));
-    for (int r = 0; r < in_step; ++r)
+    for (int r = 0; r < rows_in_step; ++r) p[r] = w.row(first + (r < n ? r : n - 1));
+    for (int r = 0; r < rows_in_step; ++r)
         for (int i = 0; i < N; ++i) sum[r][i] = _mm512_setzero_ps();
     int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols;
-    const uint8_t* later = p[0] + ahead;
-    for (int64_t c = 0; c < whole; ++c, later += in_step * V::chunk_bytes) {
-        fetch_later(later < end ? later : later + jump, in_step * V::chunk_bytes);
+    const uint8_t* later = p[0] + fetched_ahead(w);
+    for (int64_t c = 0; c < whole; ++c, later += rows_in_step * V::chunk_bytes) {
+        fetch_later(later < end ? later : later + jump, rows_in_step * V::chunk_bytes);
         add_chunks<V, N>(p, x, c, sum);
-        for (int r = 0; r < in_step; ++r) p[r] += V::chunk_bytes;
+        for (int r = 0; r < rows_in_step; ++r) p[r] += V::chunk_bytes;
     }
     if (left) {
-        fetch_later(later < end ? later : later + jump, in_step * V::chunk_bytes);
-        alignas(64) uint8_t copies[in_step][V::chunk_bytes + 64];
-        for (int r = 0; r < in_step; ++r)
+        fetch_later(later < end ? later : later + jump, rows_in_step * V::chunk_bytes);
+        alignas(64) uint8_t copies[rows_in_step][V::chunk_bytes + 64];
+        for (int r = 0; r < rows_in_step; ++r)
             if (!reads_on || p[r] + V::chunk_bytes > w.row(w.rows)) p[r] = whole_chunk<V>(p[r], left, copies[r]);
         add_chunks<V, N>(p, x, whole, sum);
     }
-    for (int r = 0; r < in_step && r < n; ++r)
+    for (int r = 0; r < rows_in_step && r < n; ++r)
         for (int i = 0; i < N; ++i) out[(t + i) * stride + r] = _mm512_reduce_add_ps(sum[r][i]);
 }
 

@@ -46,14 +46,14 @@ void stretch_of(const Weight& w, int64_t panel, int64_t panels, Input in, const 
     }
 }
 
-void hidden_panels(const Group& group, const Hidden& hidden, const Input& x, int64_t panel, int64_t panels) {
+void hidden_panels(const Group& group, const Hidden& hidden, const Input& x, int64_t panel, int64_t panels, const uint8_t* next) {
     int64_t width = panels * panel_rows, first = panel * panel_rows;
     Input in = x;
     in.tokens = group.tokens, in.T = group.count;
     float* gate = thread_scratch.get<float>(2 * group.count * width);
     float* up = gate + group.count * width;
     stretch_of(*group.net.gate, panel, panels, in, group.net.up->row(first), gate);
-    stretch_of(*group.net.up, panel, panels, in, group.net.gate->row(first + width), up);
+    stretch_of(*group.net.up, panel, panels, in, next ? next : group.net.up->row(first), up);
     for (int64_t t = 0; t < group.count; ++t)
         for (int64_t p = 0; p < panels; ++p) {
             float* h = gate + t * width + p * panel_rows;
@@ -74,13 +74,13 @@ void add_weighted(const Group& group, const float* part, int64_t first, int64_t 
     }
 }
 
-void output_panel(const std::vector<Group>& groups, const std::vector<Hidden>& hidden, int64_t panel, int64_t T, int64_t d, float* y) {
+void output_panel(const std::vector<Group>& groups, const std::vector<Hidden>& hidden, int64_t panel, bool last, int64_t T, int64_t d, float* y) {
     int64_t first = panel * panel_rows, n = std::min<int64_t>(panel_rows, d - first);
     for (int64_t t = 0; t < T; ++t) std::memset(y + t * d + first, 0, n * sizeof(float));
     for (size_t g = 0; g < groups.size(); ++g) {
         float* part = thread_scratch.get<float>(groups[g].count * panel_rows);
         Input in = hidden[g].input(groups[g].count);
-        in.next = g + 1 < groups.size() ? groups[g + 1].net.down->row(first) : groups[0].net.down->row(first + n);
+        in.next = g + 1 < groups.size() ? groups[g + 1].net.down->row(first) : groups[0].net.down->row(last ? first : first + n);
         linear_table().panel(*groups[g].net.down, first, n, in, part, panel_rows);
         add_weighted(groups[g], part, first, n, d, y);
     }
@@ -126,16 +126,25 @@ void feed_forward(const float* x, int64_t T, int64_t d, const std::vector<Group>
     for (const Hidden& h : hidden) ends.push_back(panels_of(h.width) + (ends.empty() ? 0 : ends.back()));
     int64_t panels = ends.empty() ? 0 : ends.back(), bytes = 0;
     for (const Group& g : groups) bytes += 2 * g.net.gate->rows * g.net.gate->row_bytes;
-    pool::Pieces hidden_pieces(panels, panels_of_piece(panels, bytes)), output_pieces(panels_of(d), panels_of_piece(panels_of(d), bytes / 2));
+    auto group_of = [&](int64_t panel) { return std::upper_bound(ends.begin(), ends.end(), panel) - ends.begin(); };
+    auto row_of = [&](size_t g, int64_t panel) { return (panel - (g ? ends[g - 1] : 0)) * panel_rows; };
+    pool::Pieces hidden_pieces(panels, panels_of_piece(panels, bytes), 1);
+    pool::Pieces output_pieces(panels_of(d), panels_of_piece(panels_of(d), bytes / 2), 1);
     pool::run([&](int, int) {
-        for (int64_t begin, end; hidden_pieces.next(begin, end);)
+        for (int64_t begin, end; hidden_pieces.next(begin, end);) {
+            fetch_first(*groups[group_of(begin)].net.gate, row_of(group_of(begin), begin));
             for (int64_t panel = begin, count; panel < end; panel += count) {
-                size_t g = std::upper_bound(ends.begin(), ends.end(), panel) - ends.begin();
+                size_t g = group_of(panel);
                 count = run_of(groups[g], std::min(end, ends[g]) - panel);
-                hidden_panels(groups[g], hidden[g], in, panel - (g ? ends[g - 1] : 0), count);
+                size_t then = group_of(panel + count);
+                const uint8_t* next = panel + count < end ? groups[then].net.gate->row(row_of(then, panel + count)) : nullptr;
+                hidden_panels(groups[g], hidden[g], in, panel - (g ? ends[g - 1] : 0), count, next);
             }
+        }
         pool::barrier();
-        for (int64_t begin, end; output_pieces.next(begin, end);)
-            for (int64_t panel = begin; panel < end; ++panel) output_panel(groups, hidden, panel, T, d, y);
+        for (int64_t begin, end; output_pieces.next(begin, end);) {
+            if (!groups.empty()) fetch_first(*groups[0].net.down, begin * panel_rows);
+            for (int64_t panel = begin; panel < end; ++panel) output_panel(groups, hidden, panel, panel + 1 == end, T, d, y);
+        }
     });
 }
