@@ -31,6 +31,7 @@ def load(
     ram: "int | str | None" = None,
     context: int | None = None,
     cache: str | None = None,
+    kv_dir: "str | Path | None" = None,
 ) -> "LLM":
     """Loads a model: a catalogue name, a folder of safetensors, one .gguf file, or a hub id (`org/name`).
 
@@ -42,10 +43,12 @@ def load(
     context: tokens that a prompt and its answer may have together; None: as many as the model knows and ram allows.
     cache: of what numbers the cache is: "f32", "bf16", or for latents "q8" (bytes with two scales a token); None: f32
         with weights "f32", else bf16.
+    kv_dir: a folder where what was computed of prompts is kept across restarts, readable by its owner only; it holds
+        the prompts' token ids. None: memory alone. See docs/serving.md.
 
     Raises BadFile, Unsupported, Mismatch or PullError for a model that can't be loaded, OverBudget for one that does
     not fit, BadInput for an argument out of range: all of them `divebell.errors.DivebellError`.
     """
     from divebell.engine.load import load as load_now
 
-    return load_now(name_or_path, weights, threads, ram, context, cache)
+    return load_now(name_or_path, weights, threads, ram, context, cache, kv_dir)

@@ -32,7 +32,10 @@ def test_a_prompt_is_answered_once_with_nothing_else_on_stdout(asked, capsys):
     assert "answer 7 tokens" in err
     assert "cut at the limit" in err
     assert asked == [
-        ("smollm2-135m", {"weights": "stored", "threads": None, "ram": None, "context": None, "cache": None})
+        (
+            "smollm2-135m",
+            {"weights": "stored", "threads": None, "ram": None, "context": None, "cache": None, "kv_dir": None},
+        )
     ]
 
 
@@ -53,7 +56,9 @@ def test_flags_reach_the_model(asked, capsys):
     ]
     assert main(["chat", "some/model", "--prompt", "Hi", "--max-tokens", "3", *arguments]) == 0
     assert capsys.readouterr().out == answer_to("[s]Be[u]Hi[a]", 3) + "\n"
-    assert asked == [("some/model", {"weights": "f32", "threads": 1, "ram": "1GB", "context": 64, "cache": "bf16"})]
+    assert asked == [
+        ("some/model", {"weights": "f32", "threads": 1, "ram": "1GB", "context": 64, "cache": "bf16", "kv_dir": None})
+    ]
 
 
 def test_a_stop_text_and_a_seed_are_options(asked, capsys):

@@ -1,6 +1,7 @@
 """A model whose next token depends on every token before it, all of which it must find again in the cache."""
 
 from itertools import accumulate
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from divebell.engine.generation import Generation
 from divebell.engine.llm import LLM, Limits
 from divebell.engine.sampling import Sampling
 from divebell.engine.sequence import Sequence
+from divebell.engine.store import Store
 from divebell.text.parser import Parser
 
 VOCABULARY = 97
@@ -41,9 +43,11 @@ class FakeModel:
         self.config = SimpleNamespace(vocab_size=VOCABULARY, max_positions=1 << 20)
         self.broken_at = broken_at
         self.batches: list[object] = []
+        self.seconds = 0.0  # on a clock of its own, so that what is learned from it is the same each time
 
     def forward(self, batch, cache):
         self.batches.append(batch)
+        self.seconds += 0.01 + 0.001 * len(batch.ids)
         tokens, other = cache[0]["token"][..., 0], cache[1]["other"]
         rows = []
         for s, (begin, end) in enumerate(zip(batch.starts[:-1], batch.starts[1:], strict=True)):
@@ -133,9 +137,12 @@ class FakeVoice:
         """Nothing is open."""
 
 
-def core_of(pages: int = 64, **model) -> Core:
+def core_of(pages: int = 64, folder: Path | None = None, limit: int = 1 << 30, **model) -> Core:
+    """folder: where its pages are kept."""
     fake = FakeModel(**model)
-    return Core(fake, Cache(fake.cache_layout, fake.cache_dtype, pages))
+    cache = Cache(fake.cache_layout, fake.cache_dtype, pages)
+    store = Store(folder, {"model": "fake"}, cache, limit) if folder else None
+    return Core(fake, cache, lambda: fake.seconds, store)
 
 
 def generation(prompt: list[int], count: int, **sampling) -> Generation:

@@ -1,4 +1,4 @@
-"""A request's tokens do not depend on who else is served: alone, in a batch, after giving up its pages, on a prefix.
+"""A request's tokens do not depend on what is beside or before it: in a batch, preempted, on a prefix, restored.
 
 In float32: the order of sums differs between steps of few and of many tokens, and rounding to bfloat16 or int8 makes
 more of such a difference than greedy decoding of random weights forgives.
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import divebell
-from divebell.engine.cache import Cache
+from divebell.engine.cache import PAGE, Cache
 from divebell.engine.completion import Receipt
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
@@ -83,3 +83,22 @@ def test_an_answer_is_the_same_with_and_without_guesses(loaded, monkeypatch, opt
     assert sum(answer.receipt.accepted_tokens for answer in guessed) > 0
     assert sum(answer.receipt.drafted_tokens for answer in plain) == 0
     assert sum(repeated(answer.receipt) for answer in guessed) == 0
+
+
+@pytest.mark.parametrize("weights", ["f32", "stored", "q8"])
+@pytest.mark.parametrize("name", ["llama", "deepseek_v3"])
+def test_what_is_restored_is_what_was_computed_bit_for_bit(tiny, tmp_path, monkeypatch, name, weights):
+    """Computed, from disk, and computed again."""
+    monkeypatch.setattr(Profit, "worthwhile", run_none)  # what pays is a matter of time
+    prompt = prompts(3)[2]
+    pages, answers = [], []
+    for folder in (tmp_path, tmp_path, None):
+        with divebell.load(tiny(name), weights=weights, context=512, kv_dir=folder) as llm:
+            llm.generate(prompt, max_tokens=1, ignore_eos=True)
+            answer = llm.generate(prompt, max_tokens=30, ignore_eos=True)
+            core = llm._engine._core
+            pages.append([core.cache.read(node.page) for node in core.tree._nodes() if len(node.tokens) == PAGE])
+            answers.append((answer.token_ids, answer.receipt.cached_tokens))
+    assert len(pages[0]) == 3
+    assert sorted(pages[0]) == sorted(pages[1]) == sorted(pages[2])
+    assert answers[0] == answers[1] == answers[2]

@@ -15,6 +15,7 @@ _COMMANDS = {
     "quantize": "Write a model with 4 or 8 bits a weight.",
     "synth": "Write a checkpoint of random weights at a config.json's shape.",
     "bench": "Time prompts and decoding, against the machine's floor.",
+    "cache": "Show or delete what is kept on disk of computed prompts.",
     "doctor": "Measure this machine and show what would run on it.",
 }
 

@@ -1,6 +1,7 @@
 """Flags that several commands share."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -23,6 +24,8 @@ class Loading:
         tokens that prompt and answer may have together; by default as many as the model knows and the memory allows
     cache
         numbers of the cache: f32, bf16, or for latents q8; by default f32 with f32 weights, else bf16
+    kv_dir
+        a folder where what was computed of prompts is kept across restarts; by default it is not
     """
 
     weights: str = "stored"
@@ -30,6 +33,7 @@ class Loading:
     ram: str | None = None
     context: int | None = None
     cache: str | None = None
+    kv_dir: Path | None = None
 
     def load(self, model: str):
         """An LLM; a context manager."""

@@ -51,6 +51,21 @@ class Cache:
             for pages in layer.values():
                 pages[target] = pages[source]
 
+    @property
+    def page_bytes(self) -> int:
+        return sum(pages[0].nbytes for layer in self.layers for pages in layer.values())
+
+    def read(self, page: int) -> bytes:
+        """All of a page, layer by layer."""
+        return b"".join(pages[page].tobytes() for layer in self.layers for pages in layer.values())
+
+    def write(self, page: int, data: memoryview) -> None:
+        """What `read` gave, back into a page."""
+        for layer in self.layers:
+            for pages in layer.values():
+                own, data = data[: pages[page].nbytes], data[pages[page].nbytes :]
+                pages[page] = np.frombuffer(own, pages.dtype).reshape(pages.shape[1:])
+
     def give_back(self, pages: list[int]) -> None:
         """Empties `pages`, so that nothing can be given back twice."""
         self._free.extend(reversed(pages))

@@ -12,15 +12,21 @@ from divebell.engine.prefix import PrefixTree
 from divebell.engine.reading import not_finite
 from divebell.engine.scheduler import Chunk, Scheduler
 from divebell.engine.sequence import Sequence
+from divebell.engine.store import Store
 from divebell.ops.batch import Batch
 
 
 class Core:
-    """Runs sequences to their ends. clock: seconds, by which the scheduler learns what steps cost."""
+    """Runs sequences to their ends.
 
-    def __init__(self, model: object, cache: Cache, clock: Callable[[], float] = perf_counter):
+    clock: seconds, by which the scheduler learns what steps cost. store: keeps what memory has no room for.
+    """
+
+    def __init__(
+        self, model: object, cache: Cache, clock: Callable[[], float] = perf_counter, store: Store | None = None
+    ):
         self.model, self.cache = model, cache
-        self.tree = PrefixTree(cache)
+        self.tree = PrefixTree(cache, store)
         self.scheduler = Scheduler(self.tree, Pace())
         self._clock = clock
 
@@ -39,6 +45,12 @@ class Core:
             hidden = self._run(chunks)
             self._postprocess(chunks, hidden)
             self.scheduler.took(chunks, self._clock() - begin)
+
+    def close(self) -> None:
+        """Ends all sequences, and keeps on disk what is computed, if there is a store."""
+        for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
+            self.remove(sequence)
+        self.tree.keep()
 
     def check_integrity(self) -> None:
         """Raises RuntimeError where pages, users and prefixes do not add up."""

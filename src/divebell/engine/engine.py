@@ -66,7 +66,9 @@ class Engine:
     def close(self) -> None:
         """Lets go of the model and the cache; whoever still waits for tokens is told."""
         with self._lock:
-            self._core = None
+            core, self._core = self._core, None
+            if core:
+                core.close()
 
     def _open_core(self) -> Core:
         self._remove_all()

@@ -8,11 +8,13 @@ from divebell.engine.budget import PROGRAM, Budget, usable_ram
 from divebell.engine.cache import PAGE, Cache
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
+from divebell.engine.identity import identity
 from divebell.engine.info import info_of
 from divebell.engine.llm import LLM, Limits, Voice
 from divebell.engine.reading import ROWS
 from divebell.engine.recommended import recommended_sampling
 from divebell.engine.residence import bring_in
+from divebell.engine.store import Store
 from divebell.errors import BadInput
 
 WEIGHT_BITS: Mapping[str, float | None] = {"stored": None, "f32": 32, "bf16": 16, "q8": 8.34, "q4": 4.34}
@@ -26,6 +28,7 @@ def load(
     ram: "int | str | None" = None,
     context: int | None = None,
     cache: str | None = None,
+    kv_dir: "str | Path | None" = None,
 ) -> LLM:
     """See `divebell.load`."""
     from divebell import models
@@ -44,7 +47,9 @@ def load(
         native.set_threads(int(threads))
     bring_in(checkpoint)
     model = models.load(checkpoint, native, weights, cache)
-    core = Core(model, Cache(model.cache_layout, model.cache_dtype, pages))
+    arrays = Cache(model.cache_layout, model.cache_dtype, pages)
+    store = None if kv_dir is None else Store(Path(kv_dir).expanduser(), identity(checkpoint, weights, arrays), arrays)
+    core = Core(model, arrays, store=store)
     limits = Limits(model.config.vocab_size, context, description.max_positions)
     info, recommended = info_of(checkpoint, description), recommended_sampling(name_or_path, checkpoint)
     return LLM(Engine(core), limits, Voice(checkpoint), info, recommended)

@@ -4,54 +4,29 @@ A node is a page: up to PAGE tokens that follow those of its parent. Full pages 
 that begins with them; `users` counts these. A page that is not full is the end of a sequence: a running one writes to
 it, a finished one has left it. Nobody shares it, but what a new sequence has in common with it is copied. Pages without
 users are idle: they stay until room is needed, and then the least recently used goes first, leaves before what they
-grow on.
+grow on. With a store, what goes is kept on disk, and comes back when a sequence wants it.
 """
 
-from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from collections.abc import Sequence as Tokens
-from dataclasses import dataclass
+from itertools import islice
 
 from divebell.engine.cache import PAGE, Cache, pages_for
+from divebell.engine.page_file import key_of
+from divebell.engine.radix import Branch, Node, begins, common_prefix, nearest, tail_of
 from divebell.engine.sequence import Sequence
+from divebell.engine.store import Store
 
-
-class Node:
-    """children: in the order of their tokens. ends: running sequences whose full pages end with this one."""
-
-    def __init__(self, tokens: tuple[int, ...], page: int, parent: "Node | None"):
-        self.tokens, self.page, self.parent = tokens, page, parent
-        self.children: list[Node] = []
-        self.ends: list[Sequence] = []
-        self.users = 0
-
-    def place(self, tokens: tuple[int, ...]) -> int:
-        """Index of the first child whose tokens are `tokens`, or come after them."""
-        return bisect_left(self.children, tokens, key=lambda child: child.tokens)
-
-    def at(self, place: int) -> "Node | None":
-        return self.children[place] if 0 <= place < len(self.children) else None
-
-    def remove(self) -> None:
-        del self.parent.children[self.parent.place(self.tokens)]
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A page whose first `shared` tokens are wanted. node: None where a running sequence is still writing to it."""
-
-    page: int
-    shared: int
-    node: Node | None
+MOST_LOOKED_AT = 256  # pages on disk that follow one page, to find the one that has most in common with a prompt
 
 
 class PrefixTree:
     """Owner of the cache's pages: each is free, a node's, or a running sequence's own because it is not full yet."""
 
-    def __init__(self, cache: Cache):
-        self.cache = cache
-        self._root = Node((), -1, None)
+    def __init__(self, cache: Cache, store: Store | None = None):
+        self.cache, self._store = cache, store
+        self._root = Node((), -1, None, store.root if store else b"")
         self._idle: OrderedDict[Node, None] = OrderedDict()  # oldest first; a node comes after all its children
 
     @property
@@ -65,15 +40,30 @@ class PrefixTree:
         return len(path) * PAGE + (branch.shared if branch else 0), sum(not node.users for node in path)
 
     def attach(self, sequence: Sequence) -> None:
-        """Gives a sequence that has no pages whatever is cached of its reusable tokens."""
-        sequence.path, branch = self._match(sequence)
-        for node in sequence.path:
-            self._use(node)
-        self._end(sequence).ends.append(sequence)
-        sequence.pages = [node.page for node in sequence.path]
-        sequence.cached = len(sequence.pages) * PAGE
-        if branch:
-            self._continue(sequence, branch)
+        """Begins a sequence, with nothing of the cache yet."""
+        sequence.pages, sequence.path, sequence.cached, sequence.settled = [], [], 0, False
+        self._root.ends.append(sequence)
+
+    def settle(self, sequence: Sequence, most: int) -> None:
+        """Gives a sequence what is cached of its reusable tokens, up to `most` pages of it from disk.
+
+        It is `settled` when there is no more.
+        """
+        while wanted := _next_page(sequence):
+            end = self._end(sequence)
+            node = end.child(wanted)
+            if node is None and self._store and self._store.has(end.key, wanted):
+                if not most:
+                    return
+                most -= 1
+                node = self._fetch(end, key_of(end.key, wanted))
+            if node is None:
+                break
+            sequence.pages.append(node.page)
+            sequence.cached += PAGE
+            self._advance(sequence, node)
+        sequence.settled, sequence.borrowed = True, len(sequence.path)
+        self._branch_off(sequence)
 
     def extend(self, sequence: Sequence, tokens: int) -> bool:
         """Makes room for a sequence's first `tokens` tokens, or tells that there is none."""
@@ -85,21 +75,28 @@ class PrefixTree:
 
     def commit(self, sequence: Sequence) -> None:
         """Shares the pages that have become full."""
-        while len(_tail(sequence)) == PAGE:
+        while len(tail_of(sequence)) == PAGE:
             self._close_page(sequence)
 
     def release(self, sequence: Sequence) -> None:
-        """Takes all pages from a sequence. What they hold stays for others, unless the sequence failed."""
+        """Takes all pages from a sequence. What they hold stays for others, but nothing that a failed one computed."""
         end, spare = self._end(sequence), sequence.pages[len(sequence.path) :]
         end.ends.remove(sequence)
         if not sequence.error:
-            self._leave(end, _tail(sequence), spare)
+            self._leave(end, tail_of(sequence), spare)
         self.cache.give_back(spare)
-        for node in reversed(sequence.path):
+        for place, node in reversed(list(enumerate(sequence.path))):
             self._disuse(node)
-            if sequence.error and not node.users and not node.children:
+            if sequence.error and place >= sequence.borrowed and not node.users and not node.children:
                 self._drop(node)
-        sequence.pages, sequence.path, sequence.cached = [], [], 0
+        sequence.pages, sequence.path, sequence.cached, sequence.settled = [], [], 0, False
+
+    def keep(self) -> None:
+        """Everything idle to disk, if there is a store; returns when it is there."""
+        if self._store:
+            for node in self._idle:
+                self._save(node, wait=True)
+            self._store.close()
 
     def check_integrity(self, running: Tokens[Sequence]) -> None:
         """Raises RuntimeError unless free, nodes' and running sequences' pages are all pages, and users are counted."""
@@ -115,7 +112,7 @@ class PrefixTree:
             _check((node in order) == (not node.users), "idle pages are not those without users", node)
             _check(node.users or all(place < order[node] for place in children), "a child would go later", node)
             _check(not children or len(node.tokens) == PAGE, "a page that is not full is built on", node)
-            _check(not _begins(following, node.tokens), "a page is double", node)
+            _check(not begins(following, node.tokens), "a page is double", node)
         _check(len(order) == sum(not node.users for node in nodes), "an idle page is not in the tree", self._root)
         for s in running:
             tokens = [token for node in s.path for token in node.tokens]
@@ -128,11 +125,37 @@ class PrefixTree:
         while True:
             begin = len(path) * PAGE
             wanted = tuple(sequence.ids[begin : min(begin + PAGE, sequence.reusable)])
-            branch = _nearest(node, wanted)
+            branch = nearest(node, wanted)
             if branch is None or branch.shared < PAGE:
                 return path, branch
             node = branch.node
             path.append(node)
+
+    def _branch_off(self, sequence: Sequence) -> None:
+        """Beside the last full page, what begins as the sequence goes on."""
+        end, begin = self._end(sequence), sequence.cached
+        wanted = tuple(sequence.ids[begin : min(begin + PAGE, sequence.reusable)])
+        branch = nearest(end, wanted)
+        if self._store and self._fetch_longer(end, wanted, branch.shared if branch else 0):
+            branch = nearest(end, wanted)
+        if branch:
+            self._continue(sequence, branch)
+
+    def _fetch_longer(self, end: Node, wanted: tuple[int, ...], shared: int) -> Node | None:
+        """From disk, the page that shares most with `wanted`, if that is more than `shared` tokens."""
+        found = islice(self._store.following(end.key), MOST_LOOKED_AT)
+        longest, key = max(((common_prefix(tokens, wanted), key) for key, tokens in found), default=(0, b""))
+        return self._fetch(end, key) if longest > shared else None
+
+    def _fetch(self, parent: Node, key: bytes) -> Node | None:
+        if not self.available:
+            return None
+        page = self._page()
+        tokens = self._store.load(parent.key, key, page)
+        if tokens is None or parent.child(tokens):
+            self.cache.give_back([page])
+            return None
+        return self._insert(parent, tokens, page)
 
     def _continue(self, sequence: Sequence, branch: Branch) -> None:
         """A page with the branch's tokens, for the sequence to write on.
@@ -158,21 +181,24 @@ class PrefixTree:
 
     def _close_page(self, sequence: Sequence) -> None:
         """Makes a node of the first page that is not one yet, or shares the node that others have made meanwhile."""
-        parent, index, tokens = self._end(sequence), len(sequence.path), _tail(sequence)
-        node = parent.at(parent.place(tokens))
-        if node is not None and node.tokens == tokens:
+        parent, index, tokens = self._end(sequence), len(sequence.path), tail_of(sequence)
+        node = parent.child(tokens)
+        if node is not None:
             self.cache.give_back([sequence.pages[index]])
             sequence.pages[index] = node.page
         else:
             node = self._insert(parent, tokens, sequence.pages[index])
+        self._advance(sequence, node)
+
+    def _advance(self, sequence: Sequence, node: Node) -> None:
         self._use(node)
-        parent.ends.remove(sequence)
+        self._end(sequence).ends.remove(sequence)
         node.ends.append(sequence)
         sequence.path.append(node)
 
     def _leave(self, end: Node, tokens: tuple[int, ...], spare: list[int]) -> None:
         """The last page of a sequence as an idle node, unless another node begins with the same tokens."""
-        if tokens and not _begins(end.at(end.place(tokens)), tokens):
+        if tokens and not begins(end.at(end.place(tokens)), tokens):
             self._insert(end, tokens, spare.pop(0))
 
     def _insert(self, parent: Node, tokens: tuple[int, ...], page: int) -> Node:
@@ -180,15 +206,21 @@ class PrefixTree:
         shorter = parent.at(parent.place(tokens) - 1)
         if shorter is not None and tokens[: len(shorter.tokens)] == shorter.tokens:
             self._drop(shorter)
-        node = Node(tokens, page, parent)
+        node = Node(tokens, page, parent, key_of(parent.key, tokens) if self._store else b"")
         parent.children.insert(parent.place(tokens), node)
         self._idle[node] = None
         return node
 
     def _page(self) -> int:
         if not self.cache.free_pages:
-            self._drop(next(iter(self._idle)))
+            oldest = next(iter(self._idle))
+            self._save(oldest, wait=False)
+            self._drop(oldest)
         return self.cache.take(1)[0]
+
+    def _save(self, node: Node, wait: bool) -> None:
+        if self._store:
+            self._store.save(node.parent.key, node.tokens, node.page, wait)
 
     def _drop(self, node: Node) -> None:
         del self._idle[node]
@@ -215,38 +247,12 @@ class PrefixTree:
             yield node
 
 
-def _nearest(node: Node, wanted: tuple[int, ...]) -> Branch | None:
-    """Children are sorted, so the one that shares most stands beside the place where `wanted` would."""
-    place = node.place(wanted)
-    children = (node.at(place), node.at(place - 1))
-    branches = [Branch(c.page, common_prefix(c.tokens, wanted), c) for c in children if c is not None]
-    for s in node.ends:
-        if tail := _tail(s):
-            branches.append(Branch(s.pages[len(s.path)], common_prefix(tail, wanted), None))
-    best = max(branches, key=lambda branch: branch.shared, default=None)
-    return best if best and best.shared else None
-
-
-def _tail(sequence: Sequence) -> tuple[int, ...]:
-    """The tokens of a running sequence's first page that is not a node yet, as far as they are cached."""
+def _next_page(sequence: Sequence) -> tuple[int, ...]:
+    """The tokens of the next page, if it may be reused whole; else nothing."""
     begin = len(sequence.path) * PAGE
-    return tuple(sequence.ids[begin : min(begin + PAGE, sequence.cached)])
-
-
-def _begins(node: Node | None, tokens: tuple[int, ...]) -> bool:
-    return node is not None and node.tokens[: len(tokens)] == tokens
+    return tuple(sequence.ids[begin : begin + PAGE]) if begin + PAGE <= sequence.reusable else ()
 
 
 def _check(holds: bool, rule: str, node: Node) -> None:
     if not holds:
         raise RuntimeError(f"prefix tree: {rule} (page {node.page}, {len(node.tokens)} tokens, {node.users} users)")
-
-
-def common_prefix(a: Tokens[int], b: Tokens[int]) -> int:
-    """How many leading tokens are the same."""
-    shared, most = 0, min(len(a), len(b))
-    while shared < most and a[shared : shared + PAGE] == b[shared : shared + PAGE]:
-        shared += PAGE
-    while shared < most and a[shared] == b[shared]:
-        shared += 1
-    return min(shared, most)

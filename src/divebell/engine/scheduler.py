@@ -8,6 +8,7 @@
 - Each decoding sequence gets its token in each step. What room `Pace` leaves for prompts is shared evenly.
 """
 
+import sys
 from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from divebell.engine.sequence import Sequence
 from divebell.engine.speculative import Profit
 
 MOST_RUNNING = 64
+PAGES_AT_ONCE = 8  # from disk in a step beside sequences that are decoding
 _ARRIVAL = attrgetter("arrival")
 
 
@@ -77,12 +79,20 @@ class Scheduler:
     def _admit(self) -> None:
         for sequence in list(self.waiting):
             if len(self.running) == MOST_RUNNING or (self.running and not self._fits(sequence)):
-                return
+                break
             if not self._follows(sequence):
                 self.waiting.remove(sequence)
                 insort(self.running, sequence, key=_ARRIVAL)
                 self._tree.attach(sequence)
-                if sequence.reused is None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """What is cached comes before what is computed; from disk, only so much at once that nobody's tokens wait."""
+        most = PAGES_AT_ONCE if any(s.settled and not s.reading for s in self.running) else sys.maxsize
+        for sequence in self.running:
+            if not sequence.settled:
+                self._tree.settle(sequence, most)
+                if sequence.settled and sequence.reused is None:
                     sequence.reused = sequence.cached
 
     def _fits(self, sequence: Sequence) -> bool:
@@ -97,7 +107,7 @@ class Scheduler:
 
     def _single(self) -> list[Chunk]:
         """Those whose next token is due after one more; while no prompt is read, with guesses of those that follow."""
-        sequences = [s for s in self.running if s.missing == 1]
+        sequences = [s for s in self.running if s.settled and s.missing == 1]
         room = 0 if len(sequences) < len(self.running) else max(ROWS - len(sequences), 0)
         chunks, drafted = [], 0
         for sequence in sequences:
@@ -110,7 +120,7 @@ class Scheduler:
     def _several(self, single: list[Chunk]) -> Iterator[Chunk]:
         taken = sum(len(chunk.tokens) for chunk in single)
         room = min(self._pace.prompt_tokens(_decoding(single)), STEP_TOKENS - taken)
-        sequences = sorted([s for s in self.running if s.missing > 1][:room], key=attrgetter("missing"))
+        sequences = sorted([s for s in self.running if s.settled and s.missing > 1][:room], key=attrgetter("missing"))
         for done, sequence in enumerate(sequences):
             share = ceil(room / (len(sequences) - done))
             tokens = sequence.ids[sequence.cached : sequence.cached + min(sequence.missing, share)]

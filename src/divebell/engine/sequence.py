@@ -18,7 +18,8 @@ class Sequence:
 
     ids: tokens so far. given: how many of them it came with. most_tokens: no more than so many will ever be cached.
     cached: how many tokens are in the cache, in `pages`; the first len(path) pages are full, and nodes of the prefix
-    tree. reused: tokens that were cached when it was first admitted; computed: tokens that the model ran for it.
+    tree. settled: whether all that others have computed of it has been found; the first `borrowed` pages are theirs.
+    reused: tokens that were cached when it was first admitted; computed: tokens that the model ran for it.
     drafted: tokens that were guessed and run; accepted: those of them that came. arrival: its place in the line.
     """
 
@@ -29,6 +30,7 @@ class Sequence:
         self.arrival = 0
         self.pages: list[int] = []
         self.path: list[Node] = []
+        self.settled, self.borrowed = False, 0
         self.cached = self.computed = 0
         self.drafted = self.accepted = 0
         self.reused: int | None = None
