@@ -39,6 +39,7 @@ SUBJECTS = (
     Subject("Qwen2.5-Coder-1.5B Q4_K_M", "qwen2.5-coder-1.5b", "512", "0,4096", 150000),
     Subject("DeepSeek-V2-Lite Q4_0 (random)", ("deepseek-v2-lite", "q4_0"), "512", "0,4096", 99000),
     Subject("DeepSeek-V2-Lite Q4_K (random)", ("deepseek-v2-lite", "q4_k"), "512", "0,4096", 99000),
+    Subject("DeepSeek-V3's width, 4 layers, Q4_0 (random)", ("deepseek-v3-width", "q4_0"), "512", "0", 31000),
 )
 
 
