@@ -288,7 +288,8 @@ def test_two_pulls_at_once_fetch_once(server):
 
 
 PULL_PROGRAM = """
-import sys; sys.path[:0] = [{tests!r}]
+import signal, sys; sys.path[:0] = [{tests!r}]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts this in the background has it ignored
 from test_pull import CATALOGUE, pull, tiny_entry
 CATALOGUE["tiny"] = tiny_entry()
 pull("tiny")
