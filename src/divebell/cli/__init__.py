@@ -10,6 +10,7 @@ _COMMANDS = {
     "pull": "Fetch a model, verified by its SHA-256.",
     "chat": "Talk with a model in the terminal.",
     "run": "Continue a text.",
+    "serve": "Serve models over HTTP, with OpenAI's and Anthropic's protocols.",
     "inspect": "Show what a model is, from its headers alone.",
     "perplexity": "Score a model on a text.",
     "quantize": "Write a model with 4 or 8 bits a weight.",

@@ -38,13 +38,17 @@ class Core:
         """Ends a sequence in whatever state; what is computed of it stays in the prefix tree."""
         self.scheduler.remove(sequence)
 
-    def step(self) -> None:
-        """Computes some tokens; every generation whose tokens are all cached gains one more, or several it guessed."""
+    def step(self) -> list[Chunk]:
+        """Computes some tokens; every generation whose tokens are all cached gains one more, or several it guessed.
+
+        Returns what was computed.
+        """
         if chunks := self.scheduler.schedule():
             begin = self._clock()
             hidden = self._run(chunks)
             self._postprocess(chunks, hidden)
             self.scheduler.took(chunks, self._clock() - begin)
+        return chunks
 
     def close(self) -> None:
         """Ends all sequences, and keeps on disk what is computed, if there is a store."""

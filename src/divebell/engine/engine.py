@@ -2,6 +2,7 @@
 
 There is no thread of the engine's own. A caller that wants its next token takes the lock and runs a step, and a step
 advances every running request; so callers on several threads share one forward pass, and an idle engine costs nothing.
+A server lends it a thread that calls `step` for as long as there are requests, and may share it with such callers.
 """
 
 from collections import deque
@@ -11,6 +12,7 @@ from threading import Lock
 from divebell.engine.completion import Completion
 from divebell.engine.core import Core
 from divebell.engine.generation import Generation
+from divebell.engine.scheduler import Chunk
 from divebell.engine.sequence import Sequence
 from divebell.errors import BadInput
 
@@ -27,6 +29,31 @@ class Engine:
         """Queues a sequence."""
         with self._lock:
             self._open_core().submit(sequence)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request waits or runs."""
+        core = self._core
+        return core is not None and bool(core.scheduler.waiting or core.scheduler.running)
+
+    def state(self) -> dict[str, int]:
+        """How many requests wait and run, how many pages the cache has, and how many of them can be had."""
+        core = self._core
+        if core is None:
+            return {"waiting": 0, "running": 0, "pages_total": 0, "pages_free": 0}
+        waiting, running = len(core.scheduler.waiting), len(core.scheduler.running)
+        free, total = core.tree.available, core.cache.num_pages
+        return {"waiting": waiting, "running": running, "pages_total": total, "pages_free": free}
+
+    def check_integrity(self) -> None:
+        """Raises RuntimeError if a page of the cache is lost, or owned twice."""
+        with self._lock:
+            self._open_core().check_integrity()
+
+    def step(self) -> list[Chunk]:
+        """Runs one step for all; what was computed."""
+        with self._lock:
+            return self._open_core().step()
 
     def advance(self, sequence: Sequence) -> None:
         """Runs one step, unless another thread has finished `sequence` meanwhile. Raises the sequence's error."""

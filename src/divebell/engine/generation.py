@@ -22,7 +22,10 @@ PRIMING = 4  # a character takes at most 4 bytes, so no more tokens can hold the
 
 
 class Generation(Sequence):
-    """ids: prompt and answer. eos_ids: what ends a text, unless the request ignores it. governor: what may be drawn."""
+    """ids: prompt and answer. eos_ids: what ends a text, unless the request ignores it. governor: what may be drawn.
+
+    logprobs: one for each token of the answer, where the request wants them.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class Generation(Sequence):
         self.text = Text(None, sampling.stop)
         self._sampler = Sampler(sampling, self.seed, self.ids, vocabulary)
         self._governor = governor
-        self._logprobs: list[TokenLogprob] = []
+        self.logprobs: list[TokenLogprob] = []
         self._eos_ids = frozenset() if sampling.ignore_eos else frozenset(eos_ids)
         scored = sampling.prompt_logprobs is not None
         self._prompt_logprobs = PromptLogprobs(self.ids, sampling.prompt_logprobs) if scored else None
@@ -59,7 +62,7 @@ class Generation(Sequence):
 
     def _take(self, token: int, logits: np.ndarray) -> None:
         if self.sampling.logprobs is not None:
-            self._logprobs.append(token_logprob(logits, token, self.sampling.logprobs))
+            self.logprobs.append(token_logprob(logits, token, self.sampling.logprobs))
         self.ids.append(token)
         self.times.token()
         if token in self._eos_ids or self.text.push(token) or self._ends_grammar(token):
@@ -104,7 +107,7 @@ class Generation(Sequence):
 
     def completion(self) -> Completion:
         tokens = tuple(self.ids[self.given :])
-        logprobs = tuple(self._logprobs) if self.sampling.logprobs is not None else None
+        logprobs = tuple(self.logprobs) if self.sampling.logprobs is not None else None
         usage = Usage(self.given, len(tokens))
         of_prompt = tuple(self._prompt_logprobs.found) if self._prompt_logprobs else None
         receipt = self._receipt(len(tokens))
@@ -137,6 +140,11 @@ class Text:
         self._detokenizer = detokenizer
         self._stops = StopMatcher(stops)
         self._stopped = False
+
+    @property
+    def stop(self) -> str | None:
+        """The stop string that ended it."""
+        return self._stops.found
 
     def push(self, token: int) -> bool:
         """Whether a stop string is complete."""

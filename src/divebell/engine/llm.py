@@ -15,6 +15,7 @@ from divebell.engine.grammar import Grammars
 from divebell.engine.reading import Reading, Rows, Scores
 from divebell.engine.sampling import CONSTRAINTS, Sampling
 from divebell.errors import BadInput
+from divebell.text.parser import Parser
 
 Prompt = str | Sequence[int]
 
@@ -27,6 +28,14 @@ class Limits:
     vocabulary: int
     context: int
     longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A conversation as the model reads it. text: what the answer continues; ids: its tokens."""
+
+    text: str
+    ids: list[int]
 
 
 class LLM:
@@ -46,6 +55,26 @@ class LLM:
     def tokenizer(self):
         """The model's `divebell.text.tokenizer.Tokenizer`. Raises a DivebellError where its files have none."""
         return self._voice.tokenizer
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the requests: for those who lend it a thread of their own."""
+        return self._engine
+
+    @property
+    def recommended(self) -> Mapping[str, object]:
+        """Options that suit the model's chats; empty where nobody recommends any."""
+        return self._recommended
+
+    @property
+    def chat_format(self):
+        """The model's `divebell.text.chat.ChatFormat`."""
+        return self._voice.chat
+
+    @property
+    def vocabulary(self) -> int:
+        """Ids that the model has."""
+        return self._limits.vocabulary
 
     @property
     def context(self) -> int:
@@ -70,19 +99,19 @@ class LLM:
 
     def generate(self, prompt: Prompt, **options) -> Completion:
         """Continues a text, or token ids."""
-        generation = self._generation(prompt, options)
+        generation = self.continuation(prompt, **options)
         self._engine.run([generation])
         return generation.completion()
 
     def batch(self, prompts: Iterable[Prompt], **options) -> list[Completion]:
         """Continues several prompts together: faster than one after the other, with the same answers."""
-        generations = [self._generation(prompt, options) for prompt in prompts]
+        generations = [self.continuation(prompt, **options) for prompt in prompts]
         self._engine.run(generations)
         return [generation.completion() for generation in generations]
 
     def stream(self, prompt: Prompt, **options) -> Stream:
         """Continues a prompt: iterate over pieces of its text. Closing the iterator ends it and frees its memory."""
-        generation = self._generation(prompt, options)
+        generation = self.continuation(prompt, **options)
         self._engine.start(generation)
         return Stream(self._engine, generation)
 
@@ -111,14 +140,38 @@ class LLM:
         **options,
     ) -> Reply:
         """`chat` as a stream of pieces, reasoning and answer told apart."""
-        chat = self._voice.chat
-        prompt = chat.render(messages, tools=tools, **(template_variables or {}))
-        ids = self._checked(self.tokenizer.encode(prompt, add_special_tokens=False), self.context - 1)
-        options = {**_governed_after(chat.governed_after(prompt), options), **options}
-        parser = chat.parser(prompt, tools)
-        generation = self._speaking(ids, self._with_recommended(options), continues=False, marks=parser.marks)
+        prompt = self.chat_prompt(messages, tools, template_variables)
+        generation, parser = self.answer(prompt, tools, **self._with_recommended(options))
         self._engine.start(generation)
         return Reply(Stream(self._engine, generation), parser)
+
+    def chat_prompt(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None = None,
+        template_variables: Mapping[str, object] | None = None,
+    ) -> ChatPrompt:
+        """What `chat` has the model read; the arguments are those of `chat`."""
+        text = self.chat_format.render(messages, tools=tools, **(template_variables or {}))
+        return ChatPrompt(text, self.tokenizer.encode(text, add_special_tokens=False))
+
+    def answer(
+        self, prompt: ChatPrompt, tools: Sequence[Mapping[str, object]] | None = None, **options
+    ) -> tuple[Generation, Parser]:
+        """An answer to a conversation, not begun: `engine.start` begins it; and what tells the parts of its text apart.
+
+        tools: that may be called. No sampling is added to the options.
+        """
+        parser = self.chat_format.parser(prompt.text, tools)
+        options = {**_governed_after(self.chat_format.governed_after(prompt.text), options), **options}
+        ids = self._checked(prompt.ids, self.context - 1)
+        return self._speaking(ids, options, continues=False, marks=parser.marks), parser
+
+    def continuation(self, prompt: Prompt, **options) -> Generation:
+        """A continuation of a text or of token ids, not begun: `engine.start` begins it."""
+        if isinstance(prompt, str):
+            prompt = self.tokenizer.encode(prompt)
+        return self._speaking(self._checked(prompt, self.context - 1), options, continues=True)
 
     def conversation(self, system: str | None = None) -> Conversation:
         """Turns of one chat, with their messages remembered."""
@@ -138,11 +191,6 @@ class LLM:
     def _with_recommended(self, options: Mapping[str, object]) -> Mapping[str, object]:
         """The recommendation holds as a whole: who gives a temperature chooses for themselves."""
         return options if "temperature" in options else {**self._recommended, **options}
-
-    def _generation(self, prompt: Prompt, options: Mapping[str, object]) -> Generation:
-        if isinstance(prompt, str):
-            prompt = self.tokenizer.encode(prompt)
-        return self._speaking(self._checked(prompt, self.context - 1), options, continues=True)
 
     def _speaking(
         self, ids: list[int], options: Mapping[str, object], continues: bool, marks: Collection[str] | None = None

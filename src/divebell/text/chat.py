@@ -111,6 +111,11 @@ class ChatFormat:
             check_schema(f"tools: the parameters of {tool.name!r}", tool.schema)
         return self.dialect.grammar(tools, parallel, Lark(self._token_id, self.marks))
 
+    @property
+    def reasons(self) -> bool:
+        """Whether the model may reason before it answers."""
+        return self._thinking is not None
+
     @cached_property
     def dialect(self) -> Dialect:
         """How the model calls tools."""

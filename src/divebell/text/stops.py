@@ -10,6 +10,8 @@ class StopMatcher:
 
     Text is given out as soon as it can no longer be the beginning of a stop string; the stop string itself never is.
     Of several that are complete at the same character, the longest is cut off. Raises BadInput for an empty one.
+
+    found: the one that was, once it was.
     """
 
     def __init__(self, stops: Sequence[str]):
@@ -19,6 +21,7 @@ class StopMatcher:
         self._stops = sorted(set(stops), key=len, reverse=True)
         self._longest = len(self._stops[0]) if self._stops else 0
         self._held = ""
+        self.found: str | None = None
 
     def push(self, text: str) -> tuple[str, bool]:
         """(text to give out, whether a stop string was found); after True, push no more."""
@@ -47,7 +50,7 @@ class StopMatcher:
 
     def _cut(self, end: int) -> str:
         stop = next(stop for stop in self._stops if self._held.endswith(stop, 0, end))
-        give, self._held = self._held[: end - len(stop)], ""
+        give, self._held, self.found = self._held[: end - len(stop)], "", stop
         return give
 
     def _undecided(self) -> int:

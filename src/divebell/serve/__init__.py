@@ -1,0 +1,1 @@
+"""One engine for many clients: the OpenAI and Anthropic protocols over HTTP."""

@@ -1,0 +1,51 @@
+"""One answer of a chat as it comes: the parts of its text told apart."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+from divebell.engine.conversation import Answer as Parts
+from divebell.engine.generation import Generation
+from divebell.engine.sampler import TokenLogprob
+from divebell.serve.job import Update
+from divebell.text.events import CallArguments, CallEnd, CallStart, Event
+from divebell.text.parser import Parser
+
+
+class Answer:
+    """parts: its reasoning, text and calls so far. logprobs: of the tokens so far, where they were asked for.
+
+    parallel: without it, whatever comes after the first call is left out.
+    """
+
+    def __init__(self, generation: Generation, parser: Parser, parallel: bool = True):
+        self.generation = generation
+        self.parts = Parts()
+        self.logprobs: list[TokenLogprob] = []
+        self._parser, self._parallel = parser, parallel
+        self._reason: str | None = None
+
+    def take(self, update: Update) -> list[Event]:
+        """What an update says. Every call has an id: the model's, or else one of ours."""
+        events = self._parser.push(update.text) if update.text else []
+        if update.finish_reason:
+            events += self._parser.flush()
+            self._reason = update.finish_reason
+        self.logprobs += update.logprobs
+        events = [self._identified(event) for event in events if self._parallel or not self._surplus(event)]
+        for event in events:
+            self.parts.add(event)
+        return events
+
+    @property
+    def finish_reason(self) -> str | None:
+        """As OpenAI has it: "stop", "length", "tool_calls"; None before the end."""
+        return "tool_calls" if self._reason == "stop" and self.parts.tool_calls else self._reason
+
+    @staticmethod
+    def _identified(event: Event) -> Event:
+        if isinstance(event, CallStart) and not event.id:
+            return replace(event, id=f"call_{uuid4().hex[:24]}")
+        return event
+
+    def _surplus(self, event: Event) -> bool:
+        return isinstance(event, CallStart | CallArguments | CallEnd) and event.index > 0

@@ -1,0 +1,120 @@
+"""An answer in Anthropic's words: whole, and as events."""
+
+import json
+import re
+from collections.abc import Mapping
+from uuid import uuid4
+
+from divebell.engine.generation import Generation
+from divebell.serve.answer import Answer
+from divebell.text.events import CallArguments, CallEnd, CallStart, Content, Event, Reasoning
+from divebell.text.tools import arguments_mapping
+
+_ID = re.compile(r"[a-zA-Z0-9_-]+")
+
+
+def message(answer: Answer, model: str) -> dict[str, object]:
+    """The whole answer."""
+    parts = answer.parts
+    content = [thinking_block(parts.reasoning)] if parts.reasoning else []
+    content += [text_block(parts.text)] if parts.text else []
+    content += [tool_use(call.id, call.name, arguments_mapping(call.arguments)) for call in parts.tool_calls]
+    return head(model) | {"content": content, **ending(answer), "usage": usage(answer.generation)}
+
+
+def head(model: str) -> dict[str, object]:
+    return {"id": f"msg_{uuid4().hex[:24]}", "type": "message", "role": "assistant", "model": model}
+
+
+def usage(generation: Generation) -> dict[str, object]:
+    """input_tokens are those that were not in the cache, as Anthropic counts them."""
+    cached = generation.reused or 0
+    return {
+        "input_tokens": generation.given - cached,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": cached,
+        "output_tokens": len(generation.ids) - generation.given,
+    }
+
+
+def ending(answer: Answer) -> dict[str, object]:
+    stop = answer.generation.text.stop if answer.finish_reason == "stop" else None
+    reasons = {"stop": "stop_sequence" if stop else "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+    return {"stop_reason": reasons[answer.finish_reason], "stop_sequence": stop}
+
+
+def thinking_block(text: str) -> dict[str, object]:
+    return {"type": "thinking", "thinking": text, "signature": ""}
+
+
+def text_block(text: str) -> dict[str, object]:
+    return {"type": "text", "text": text}
+
+
+def tool_use(id: str | None, name: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    """An id of the model's own is kept where Anthropic's clients take it."""
+    id = id if id and _ID.fullmatch(id) else f"toolu_{uuid4().hex[:24]}"
+    return {"type": "tool_use", "id": id, "name": name, "input": arguments}
+
+
+class Frames:
+    """Events of one stream. One block is open at a time."""
+
+    def __init__(self, answer: Answer, model: str):
+        self._answer, self._model = answer, model
+        self._index, self._open = -1, None
+
+    def begin(self) -> str:
+        """message_start."""
+        started = head(self._model) | {"content": [], "stop_reason": None, "stop_sequence": None}
+        return frame(
+            "message_start", {"message": started | {"usage": usage(self._answer.generation) | {"output_tokens": 0}}}
+        )
+
+    def of(self, event: Event) -> list[str]:
+        """What an event adds."""
+        match event:
+            case Reasoning(text) if text:
+                return [*self._within("thinking", thinking_block("")), self._delta("thinking_delta", "thinking", text)]
+            case Content(text):
+                return [*self._within("text", text_block("")), self._delta("text_delta", "text", text)]
+            case CallStart(_, name, id):
+                return [*self.close(), *self._within("tool_use", tool_use(id, name, {}))]
+            case CallArguments(_, text):
+                return [self._delta("input_json_delta", "partial_json", text)]
+            case CallEnd():
+                return self.close()
+        return []
+
+    def end(self) -> list[str]:
+        """message_delta and message_stop."""
+        told = usage(self._answer.generation)
+        return [
+            *self.close(),
+            frame("message_delta", {"delta": ending(self._answer), "usage": told}),
+            frame("message_stop", {}),
+        ]
+
+    def close(self) -> list[str]:
+        """Ends the block that is open."""
+        if self._open is None:
+            return []
+        signature = [self._delta("signature_delta", "signature", "")] if self._open == "thinking" else []
+        self._open = None
+        return [*signature, frame("content_block_stop", {"index": self._index})]
+
+    def _within(self, kind: str, block: Mapping[str, object]) -> list[str]:
+        """Makes sure that a block of this kind is open."""
+        if self._open == kind:
+            return []
+        closed = self.close()
+        self._open, self._index = kind, self._index + 1
+        return [*closed, frame("content_block_start", {"index": self._index, "content_block": block})]
+
+    def _delta(self, kind: str, field: str, text: str) -> str:
+        return frame("content_block_delta", {"index": self._index, "delta": {"type": kind, field: text}})
+
+
+def frame(name: str, body: Mapping[str, object]) -> str:
+    data = json.dumps({"type": name, **body}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return f"event: {name}\ndata: {data}\n\n"

@@ -1,0 +1,126 @@
+"""The requests of /v1/messages and /v1/messages/count_tokens."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from divebell.serve.anthropic.blocks import AssistantMessage, CacheControl, Message, TextBlock, joined
+from divebell.serve.form import Absent, Form
+from divebell.serve.limits import Limits
+from divebell.serve.question import Question
+from divebell.serve.refusal import Refusal
+
+
+class Tool(Form):
+    type: Literal["custom"] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    description: str | None = None
+    input_schema: dict[str, Any]
+    strict: bool | None = None
+    cache_control: CacheControl | None = None
+
+    def plain(self) -> dict[str, object]:
+        """As OpenAI has it, which is how templates know tools."""
+        function = {"name": self.name, "description": self.description, "parameters": self.input_schema}
+        return {"type": "function", "function": {key: value for key, value in function.items() if value is not None}}
+
+
+class Auto(Form):
+    type: Literal["auto", "any"]
+    disable_parallel_tool_use: bool | None = None
+
+
+class NoTool(Form):
+    type: Literal["none"]
+
+
+class OneTool(Form):
+    type: Literal["tool"]
+    name: str
+    disable_parallel_tool_use: bool | None = None
+
+
+Choice = Annotated[Auto | NoTool | OneTool, Field(discriminator="type")]
+
+
+class Thinking(Form):
+    """budget_tokens: taken as a wish; max_tokens is the limit."""
+
+    type: Literal["enabled", "adaptive", "disabled"]
+    budget_tokens: Annotated[int, Field(ge=1)] | None = None
+
+
+class Metadata(Form):
+    user_id: str | None = None
+
+
+class SchemaFormat(Form):
+    type: Literal["json_schema"]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class OutputConfig(Form):
+    format: SchemaFormat | None = None
+    effort: Absent = None
+
+
+class CountForm(Form):
+    """What a prompt is made of."""
+
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1)]
+    system: str | list[TextBlock] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Choice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+    cache_control: CacheControl | None = None
+    context_management: Absent = None
+    mcp_servers: Absent = None
+    speed: Absent = None
+
+    def question(self, options: dict[str, object]) -> Question:
+        if isinstance(self.messages[-1], AssistantMessage):
+            message = "the last message is the assistant's; going on with an answer that is given is not supported"
+            raise Refusal(400, f"messages: {message}", param="messages")
+        system = [{"role": "system", "content": joined(self.system)}] if self.system else []
+        formatted = self.output_config and self.output_config.format
+        return Question(
+            messages=[*system, *(plain for message in self.messages for plain in message.plain())],
+            tools=[tool.plain() for tool in self.tools or ()],
+            choice=self._choice(),
+            parallel=not getattr(self.tool_choice, "disable_parallel_tool_use", None),
+            schema=formatted.schema_ if formatted else None,
+            thinking=None if self.thinking is None else self.thinking.type != "disabled",
+            options=options,
+        )
+
+    def _choice(self) -> str | dict[str, object]:
+        match self.tool_choice:
+            case OneTool(name=name):
+                return {"type": "function", "function": {"name": name}}
+            case NoTool():
+                return "none"
+            case Auto(type="any"):
+                return "required"
+        return "auto"
+
+
+class MessageForm(CountForm):
+    max_tokens: Annotated[int, Field(ge=1)]
+    metadata: Metadata | None = None
+    stop_sequences: list[str] | None = None
+    stream: bool | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    container: Absent = None
+    diagnostics: Absent = None
+    inference_geo: Absent = None
+
+    def options(self, limits: Limits) -> dict[str, object]:
+        options = {name: getattr(self, name) for name in ("temperature", "top_k", "top_p")}
+        options["stop"] = tuple(self.stop_sequences or ()) or None
+        options["max_tokens"] = limits.output_tokens(self.max_tokens, "max_tokens")
+        return {name: value for name, value in options.items() if value is not None}

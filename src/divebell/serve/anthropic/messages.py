@@ -1,0 +1,72 @@
+"""/v1/messages and /v1/messages/count_tokens."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from divebell.serve.admin import service_of
+from divebell.serve.answer import Answer
+from divebell.serve.anthropic.answer import Frames, frame, message
+from divebell.serve.anthropic.form import CountForm, MessageForm
+from divebell.serve.connection import BEGUN, EventStream, while_connected
+from divebell.serve.errors import as_refusal
+from divebell.serve.form import StrictRoute
+from divebell.serve.frames import answered
+from divebell.serve.record import Record, record_of
+from divebell.serve.refusal import anthropic_error
+from divebell.serve.served import Served
+
+router = APIRouter(route_class=StrictRoute)
+PING = frame("ping", {})
+
+
+@router.post("/v1/messages")
+async def messages(form: MessageForm, request: Request) -> Response:
+    """Answers a conversation."""
+    record = record_of(request.scope)
+    served = service_of(request).model(form.model, record)
+    [answer] = await asyncio.to_thread(lambda: form.question(form.options(served.limits)).answers(served))
+    if form.stream:
+        return EventStream(frames(served, form.model, answer, record), lambda error: failed(error, record))
+    return answered(await while_connected(request.receive, whole(served, form.model, answer, record)))
+
+
+@router.post("/v1/messages/count_tokens")
+async def count_tokens(form: CountForm, request: Request) -> dict[str, int]:
+    """How many tokens a prompt has."""
+    served = service_of(request).model(form.model, record_of(request.scope))
+    prompt = await asyncio.to_thread(lambda: form.question({}).prompt(served))
+    return {"input_tokens": len(prompt.ids)}
+
+
+async def whole(served: Served, model: str, answer: Answer, record: Record) -> dict[str, object]:
+    async with served.run([answer.generation], record) as job:
+        async for news in job.updates():
+            if news:
+                answer.take(news[1])
+    return message(answer, model)
+
+
+async def frames(served: Served, model: str, answer: Answer, record: Record) -> AsyncGenerator[str]:
+    """message_start waits for the first token, as only then it is known how much of the prompt was cached."""
+    told, begun = Frames(answer, model), False
+    async with served.run([answer.generation], record) as job:
+        yield BEGUN
+        async for news in job.updates():
+            if news is None:
+                yield PING
+                continue
+            if not begun:
+                yield told.begin()
+                begun = True
+            for event in answer.take(news[1]):
+                for piece in told.of(event):
+                    yield piece
+    for piece in told.end():
+        yield piece
+
+
+def failed(error: Exception, record: Record) -> str:
+    return frame("error", anthropic_error(as_refusal(error), record.id))

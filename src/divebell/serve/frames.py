@@ -1,0 +1,56 @@
+"""Answers on their way out: JSON, and the frames of OpenAI's streams."""
+
+import json
+import time
+from collections.abc import Mapping
+from uuid import uuid4
+
+from starlette.responses import Response
+
+from divebell import __version__
+from divebell.engine.generation import Generation
+from divebell.serve.errors import as_refusal
+from divebell.serve.refusal import openai_error
+
+DONE = "data: [DONE]\n\n"
+WAITING = ": waiting\n\n"  # a comment, which clients pass over
+
+
+def dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def answered(body: Mapping[str, object]) -> Response:
+    return Response(dumps(body), media_type="application/json")
+
+
+def frame(body: Mapping[str, object]) -> str:
+    return f"data: {dumps(body)}\n\n"
+
+
+def failed(error: Exception) -> str:
+    """An error when the status has already been sent."""
+    return frame(openai_error(as_refusal(error)))
+
+
+def head(prefix: str, kind: str, model: str) -> dict[str, object]:
+    """The fields that every object and every chunk begins with."""
+    return {
+        "id": f"{prefix}-{uuid4().hex}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": model,
+        "system_fingerprint": f"divebell-{__version__}",
+    }
+
+
+def usage(firsts: list[Generation], generations: list[Generation]) -> dict[str, object]:
+    """firsts: the first answer to each prompt, which counts for the prompt."""
+    prompt, cached = sum(each.given for each in firsts), sum(each.reused or 0 for each in firsts)
+    completion = sum(len(each.ids) - each.given for each in generations)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }

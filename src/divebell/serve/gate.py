@@ -1,0 +1,156 @@
+"""What every request passes before anything of it is believed: host, origin, key, size, and a server that goes on.
+
+Also the place where a request is counted and written down.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TextIO
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from divebell.serve.limits import Limits
+from divebell.serve.record import SCOPE, Record, record_of
+from divebell.serve.refusal import Refusal
+from divebell.serve.service import Service
+
+LOG = logging.getLogger(__name__)
+BODY_SECONDS = 60.0
+OPEN = ("/health",)  # for a supervisor, which has no key
+
+Answer = Callable[[Scope, Refusal], ASGIApp]
+
+
+class Gate:
+    """refuse: makes the response to a refusal. log: one JSON line for each request goes there."""
+
+    def __init__(self, app: ASGIApp, service: Service, refuse: Answer, log: TextIO | None = None):
+        self._app, self._service, self._refuse = app, service, refuse
+        self._log = log or sys.stdout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        client = (scope.get("client") or ("",))[0]
+        record = scope[SCOPE] = Record(client, scope["method"], scope["path"])
+        self._service.in_flight += 1
+        try:
+            await self._pass(scope, receive, _marked(record, send))
+        finally:
+            self._service.in_flight -= 1
+            self._write(record, "route" in scope)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._check(scope, record_of(scope))
+        except Refusal as refusal:
+            await self._refuse(scope, refusal)(scope, receive, send)
+        else:
+            await self._serve(scope, Body(receive, self._service.limits), send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An error of ours is told in the protocol's words too, if nothing has been sent yet."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            record = record_of(scope)
+            LOG.exception("request %s failed", record.id)
+            if not record.status:
+                refusal = Refusal(500, f"an error of ours; the server's log has more at {record.id}")
+                await self._refuse(scope, refusal)(scope, receive, send)
+
+    def _check(self, scope: Scope, record: Record) -> None:
+        headers, service = Headers(scope=scope), self._service
+        self._check_host(headers.get("host", ""))
+        self._check_origin(headers.get("origin"), headers.get("host", ""))
+        if service.keys and scope["path"] not in OPEN:
+            record.key = self._owner(headers)
+        if service.draining and scope["method"] == "POST":
+            raise Refusal(503, "the server is stopping; try again later", code="draining", retry_after=5)
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > service.limits.body:
+            raise service.limits.body_too_large()
+
+    def _check_host(self, host: str) -> None:
+        """A page of a name that was made to point here (DNS rebinding) sends that name; an address can't be made so."""
+        name = _host_name(host)
+        if name not in self._service.hosts and not _is_address(name):
+            raise Refusal(403, f"the Host header is {host!r:.200}; allow it with --allow-host if it is this server's")
+
+    def _check_origin(self, origin: str | None, host: str) -> None:
+        """A web page may ask if it is our own, or named with --cors; browsers send some requests unasked."""
+        if origin is None or origin in self._service.origins or "*" in self._service.origins:
+            return
+        if origin == "null" or urlsplit(origin).netloc.lower() != host.lower():
+            raise Refusal(403, f"web pages of {origin!r:.200} may not ask here; allow them with --cors")
+
+    def _owner(self, headers: Headers) -> str:
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        key = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if not key:
+            raise Refusal(401, "an API key is needed: Authorization: Bearer KEY, or x-api-key: KEY", code="no_api_key")
+        owner = self._service.keys.owner(key)
+        if owner is None:
+            raise Refusal(401, "this API key is not known here", code="invalid_api_key")
+        return owner
+
+    def _write(self, record: Record, known: bool) -> None:
+        record.seconds = time.monotonic() - record.began
+        self._service.metrics.request(record, known)
+        print(record.line(), file=self._log, flush=True)
+
+
+class Body:
+    """`receive` that lets no larger body through than the limits allow, and does not wait for it forever."""
+
+    def __init__(self, receive: Receive, limits: Limits):
+        self._receive, self._limits, self._left = receive, limits, limits.body
+        self._complete = False
+
+    async def __call__(self) -> Message:
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            raise Refusal(408, f"no more of the body came for {BODY_SECONDS:g} s") from None
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise self._limits.body_too_large()
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def _marked(record: Record, send: Send) -> Send:
+    """Notes the status, and gives the client the request's id."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            record.status = message["status"]
+            ids = [(name, record.id.encode()) for name in (b"x-request-id", b"request-id")]
+            message = {**message, "headers": [*message.get("headers", ()), *ids]}
+        await send(message)
+
+    return marked
+
+
+def _host_name(host: str) -> str:
+    """Without the port and the brackets of an IPv6 address."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

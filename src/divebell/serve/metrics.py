@@ -1,0 +1,102 @@
+"""Figures for Prometheus."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from divebell.engine.generation import Generation
+from divebell.engine.scheduler import Chunk
+from divebell.serve.record import Record
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
+_TOKEN_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
+_BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+
+
+class Metrics:
+    """Of one server; those of a model are labelled with its name."""
+
+    def __init__(self):
+        self.registry = registry = CollectorRegistry()
+        model = ["model"]
+        self.requests = _counter(registry, "requests", "HTTP requests", ["model", "path", "status"])
+        self.prompt = _counter(registry, "prompt_tokens", "tokens of prompts, cached or not", model)
+        self.cached = _counter(registry, "cached_tokens", "tokens of prompts that were in the cache", model)
+        self.completion = _counter(registry, "completion_tokens", "tokens generated", model)
+        self.drafted = _counter(registry, "drafted_tokens", "tokens guessed ahead and run", model)
+        self.accepted = _counter(registry, "accepted_tokens", "of them, those that the model chose", model)
+        self.computed = _counter(registry, "computed_tokens", "tokens that passed through the model", model)
+        self.steps = _counter(registry, "step_seconds", "seconds within the model's steps", model)
+        self.waited = _histogram(registry, "queue_seconds", "from the request to its first computation", _SECONDS)
+        self.first = _histogram(
+            registry, "time_to_first_token_seconds", "from the request to its first token", _SECONDS
+        )
+        self.per_token = _histogram(
+            registry, "time_per_token_seconds", "mean time from one token of an answer to the next", _TOKEN_SECONDS
+        )
+        self.batch = _histogram(registry, "batch_size", "answers and prompts that shared a step", _BATCHES)
+        self.waiting = _gauge(registry, "waiting", "answers that wait for room", model)
+        self.running = _gauge(registry, "running", "answers that are computed", model)
+        self.pages = _gauge(registry, "cache_pages", "pages of the cache", ["model", "state"])
+
+    def request(self, record: Record, known: bool) -> None:
+        """A request has ended. known: whether its path is one of ours."""
+        path = record.path if known else "other"
+        self.requests.labels(record.model or "", path, record.status).inc()
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class ModelMetrics:
+    """Those of one model."""
+
+    def __init__(self, metrics: Metrics, name: str):
+        self._metrics, self._name = metrics, name
+        self._batch = metrics.batch.labels(name)
+        self._computed, self._seconds = metrics.computed.labels(name), metrics.steps.labels(name)
+
+    def step(self, computed: Sequence[Chunk], seconds: float) -> None:
+        """A step of the engine."""
+        if computed:
+            self._batch.observe(len(computed))
+            self._computed.inc(sum(len(chunk.tokens) for chunk in computed))
+            self._seconds.inc(seconds)
+
+    def ended(self, generations: Iterable[Generation]) -> None:
+        """Answers of one request, finished or cut off."""
+        metrics, name = self._metrics, self._name
+        for generation in generations:
+            answered = len(generation.ids) - generation.given
+            times = generation.times
+            metrics.prompt.labels(name).inc(generation.given)
+            metrics.cached.labels(name).inc(generation.reused or 0)
+            metrics.completion.labels(name).inc(answered)
+            metrics.drafted.labels(name).inc(generation.drafted)
+            metrics.accepted.labels(name).inc(generation.accepted)
+            if answered:
+                metrics.waited.labels(name).observe(times.began - times.asked)
+                metrics.first.labels(name).observe(times.first - times.asked)
+            if answered > 1:
+                metrics.per_token.labels(name).observe((times.last - times.first) / (answered - 1))
+
+    def watch(self, state: Callable[[], dict[str, int]]) -> None:
+        """state: current numbers, asked for when somebody looks: waiting, running, and pages by kind."""
+        metrics, name = self._metrics, self._name
+        for key in ("waiting", "running"):
+            getattr(metrics, key).labels(name).set_function(lambda key=key: state()[key])
+        for kind in ("total", "free"):
+            metrics.pages.labels(name, kind).set_function(lambda kind=kind: state()[f"pages_{kind}"])
+
+
+def _counter(registry: CollectorRegistry, name: str, help: str, labels: list[str]) -> Counter:
+    return Counter(f"divebell_{name}", help, labels, registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, help: str, labels: list[str]) -> Gauge:
+    return Gauge(f"divebell_{name}", help, labels, registry=registry)
+
+
+def _histogram(registry: CollectorRegistry, name: str, help: str, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(f"divebell_{name}", help, ["model"], buckets=buckets, registry=registry)

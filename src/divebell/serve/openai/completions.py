@@ -1,0 +1,111 @@
+"""/v1/completions."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from divebell.engine.generation import Generation
+from divebell.serve.admin import service_of
+from divebell.serve.connection import BEGUN, EventStream, while_connected
+from divebell.serve.form import StrictRoute
+from divebell.serve.frames import DONE, WAITING, answered, failed, frame, head, usage
+from divebell.serve.job import Update
+from divebell.serve.openai.completions_form import CompletionForm
+from divebell.serve.openai.logprobs import LegacyLogprobs
+from divebell.serve.record import Record, record_of
+from divebell.serve.served import Served, seeded
+
+router = APIRouter(route_class=StrictRoute)
+
+
+@router.post("/v1/completions")
+async def completions(form: CompletionForm, request: Request) -> Response:
+    """Continues texts, or token ids, as they are and without a chat format."""
+    record = record_of(request.scope)
+    served = service_of(request).model(form.model, record)
+    continued = await asyncio.to_thread(prepare, served, form)
+    if form.stream:
+        return EventStream(chunks(served, form, continued, record), failed)
+    return answered(await while_connected(request.receive, whole(served, form, continued, record)))
+
+
+class Continuation:
+    """One text that goes on. text: of the answer, after the prompt where it is echoed."""
+
+    def __init__(self, served: Served, form: CompletionForm, generation: Generation, prompt: str):
+        self.generation = generation
+        self.text = prompt if form.echo else ""
+        self.finish_reason: str | None = None
+        self._logprobs = LegacyLogprobs(served.llm.tokenizer) if form.logprobs is not None else None
+        self._echo = self.text
+        self._scores = form.echo
+
+    def take(self, update: Update) -> dict[str, object]:
+        """What an update says, as a choice says it."""
+        text, self._echo = self._echo + update.text, ""
+        self.text += update.text
+        self.finish_reason = update.finish_reason or self.finish_reason
+        return {"text": text, "logprobs": self._told(update), "finish_reason": update.finish_reason}
+
+    def _told(self, update: Update) -> dict[str, list] | None:
+        """Of the prompt too, with the first that is told, where it is echoed."""
+        if self._logprobs is None:
+            return None
+        of_prompt = self.generation.completion().prompt_logprobs if self._scores else ()
+        self._scores = False
+        return self._logprobs.of([*of_prompt, *update.logprobs], self.generation.ids[0])
+
+
+def prepare(served: Served, form: CompletionForm) -> list[Continuation]:
+    """The continuations that are wanted, those of one prompt after another, not begun. Refuses what can't be done."""
+    options, tokenizer = form.options(served.limits), served.llm.tokenizer
+    continued = []
+    for prompt in form.prompts():
+        ids = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        served.limits.check_prompt(len(ids))
+        text = prompt if isinstance(prompt, str) else tokenizer.decode(prompt, skip_special_tokens=False)
+        for each in seeded(options, form.n or 1):
+            continued.append(Continuation(served, form, served.llm.continuation(ids, **each), text))
+    return continued
+
+
+async def whole(
+    served: Served, form: CompletionForm, continued: list[Continuation], record: Record
+) -> dict[str, object]:
+    generations = [each.generation for each in continued]
+    choices = [{"index": i, "text": "", "logprobs": None, "finish_reason": None} for i in range(len(continued))]
+    async with served.run(generations, record) as job:
+        async for news in job.updates():
+            if news:
+                _add(choices[news[0]], continued[news[0]].take(news[1]))
+    body = head("cmpl", "text_completion", form.model)
+    return body | {"choices": choices, "usage": usage(generations[:: form.n or 1], generations)}
+
+
+def _add(choice: dict[str, object], piece: dict[str, object]) -> None:
+    choice["text"] += piece["text"]
+    choice["finish_reason"] = piece["finish_reason"]
+    if piece["logprobs"] is not None:
+        earlier = choice["logprobs"] or {}
+        choice["logprobs"] = {name: earlier.get(name, []) + more for name, more in piece["logprobs"].items()}
+
+
+async def chunks(
+    served: Served, form: CompletionForm, continued: list[Continuation], record: Record
+) -> AsyncGenerator[str]:
+    generations = [each.generation for each in continued]
+    top = head("cmpl", "text_completion", form.model)
+    extra = {"usage": None} if form.wants_usage else {}
+    async with served.run(generations, record) as job:
+        yield BEGUN
+        async for news in job.updates():
+            if news is None:
+                yield WAITING
+            else:
+                choice = {"index": news[0]} | continued[news[0]].take(news[1])
+                yield frame(top | {"choices": [choice]} | extra)
+    if form.wants_usage:
+        yield frame(top | {"choices": [], "usage": usage(generations[:: form.n or 1], generations)})
+    yield DONE

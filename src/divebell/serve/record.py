@@ -1,0 +1,60 @@
+"""What is kept of one HTTP request: for the access log and the metrics, never a prompt."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from starlette.types import Scope
+
+from divebell.engine.generation import Generation
+
+SCOPE = "divebell.record"
+
+
+@dataclass(slots=True)
+class Record:
+    """seconds: from the arrival; first_token: until the first token of an answer. Tokens are of all its answers."""
+
+    client: str
+    method: str
+    path: str
+    id: str = field(default_factory=lambda: f"req_{uuid4().hex}")
+    key: str | None = None
+    model: str | None = None
+    status: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    first_token: float | None = None
+    seconds: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    def count(self, generations: Iterable[Generation]) -> None:
+        """Adds what they took, whether they have ended or not."""
+        for generation in generations:
+            answered = len(generation.ids) - generation.given
+            self.prompt_tokens += generation.given
+            self.cached_tokens += generation.reused or 0
+            self.completion_tokens += answered
+            if answered and self.first_token is None:
+                self.first_token = generation.times.first - generation.times.asked
+
+    def line(self) -> str:
+        """One JSON object."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        told = {name: getattr(self, name) for name in _TOLD}
+        times = {"first_token": self.first_token, "seconds": self.seconds}
+        rounded = {name: round(value, 4) for name, value in times.items() if value is not None}
+        return json.dumps({"time": stamp} | {k: v for k, v in told.items() if v is not None} | rounded)
+
+
+_TOLD = (
+    *("id", "client", "key", "method", "path", "status", "model"),
+    *("prompt_tokens", "cached_tokens", "completion_tokens"),
+)
+
+
+def record_of(scope: Scope) -> Record:
+    return scope[SCOPE]

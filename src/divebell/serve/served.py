@@ -1,0 +1,84 @@
+"""A model under the name that clients call it by."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from divebell.engine.generation import Generation
+from divebell.engine.llm import LLM, ChatPrompt
+from divebell.errors import DivebellError
+from divebell.serve.job import Job
+from divebell.serve.limits import Limits
+from divebell.serve.metrics import ModelMetrics
+from divebell.serve.record import Record
+from divebell.serve.worker import Worker
+
+DEFAULTS = {"temperature": 1.0}
+
+
+class Served:
+    """created: seconds since 1970 when it was loaded. present: answers that wait or run."""
+
+    def __init__(self, name: str, llm: LLM, limits: Limits, metrics: ModelMetrics):
+        self.name, self.llm, self.limits, self.metrics = name, llm, limits, metrics
+        self.created = int(time.time())
+        self.present = 0
+        self._seconds_each = 1.0
+        metrics.watch(llm.engine.state)
+        self._warm_up()
+        self._worker = Worker(name, llm.engine, metrics.step)
+        self._worker.start()
+
+    def chat_prompt(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]] | None = None,
+        template_variables: Mapping[str, object] | None = None,
+    ) -> ChatPrompt:
+        """Refuses one that is longer than allowed."""
+        prompt = self.llm.chat_prompt(messages, tools, template_variables)
+        self.limits.check_prompt(len(prompt.ids))
+        return prompt
+
+    def chat_options(self, given: Mapping[str, object]) -> dict[str, object]:
+        """Who gives a temperature chooses for themselves; else the model's recommendation holds, or 1."""
+        return dict(given) if "temperature" in given else {**DEFAULTS, **self.llm.recommended, **given}
+
+    @asynccontextmanager
+    async def run(self, generations: list[Generation], record: Record) -> AsyncIterator[Job]:
+        """Admits and begins them; whatever is unfinished in the end is cancelled. Refuses where the queue is full."""
+        self.limits.check_queue(self.present, len(generations), self._seconds_each)
+        self.present += len(generations)
+        job, begin = Job(generations), time.monotonic()
+        self._worker.submit(job)
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                yield job
+        except TimeoutError:
+            raise self.limits.too_slow() from None
+        finally:
+            self._worker.cancel(job)
+            self.present -= len(generations)
+            self.metrics.ended(generations)
+            record.count(generations)
+            self._seconds_each += 0.2 * (time.monotonic() - begin - self._seconds_each)
+
+    def _warm_up(self) -> None:
+        """What would otherwise be loaded with the first request. Raises a DivebellError without a tokenizer."""
+        self.llm.tokenizer  # noqa: B018
+        with suppress(DivebellError):  # a base model has no chat format, and continues texts
+            self.llm.chat_prompt([{"role": "user", "content": "Hello"}])
+
+    def close(self) -> None:
+        """Ends the thread and lets go of the model, which saves what it is to save."""
+        self._worker.stop()
+        self.llm.close()
+
+
+def seeded(options: Mapping[str, object], count: int) -> list[dict[str, object]]:
+    """Options of several answers to one prompt: a seed that is given is the first's, and the others' come after it."""
+    seed = options.get("seed")
+    if seed is None:
+        return [dict(options)] * count
+    return [{**options, "seed": (seed + index) % (1 << 64)} for index in range(count)]

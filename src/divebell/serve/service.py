@@ -1,0 +1,59 @@
+"""What all requests of one server share."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from divebell.engine.llm import LLM
+from divebell.serve.keys import Keys
+from divebell.serve.limits import Limits
+from divebell.serve.metrics import Metrics, ModelMetrics
+from divebell.serve.record import Record
+from divebell.serve.refusal import Refusal
+from divebell.serve.served import Served
+
+
+@dataclass
+class Service:
+    """hosts: names that a Host header may have besides addresses. origins: of web pages that may ask. models: by the
+    name that clients give. draining: told to stop; in_flight: requests that are being answered."""
+
+    keys: Keys
+    limits: Limits = field(default_factory=Limits)
+    hosts: frozenset[str] = frozenset({"localhost"})
+    origins: tuple[str, ...] = ()
+    models: dict[str, Served] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
+    draining: bool = False
+    in_flight: int = 0
+
+    def add(self, name: str, llm: LLM) -> None:
+        """Serves a model, which is closed with the service."""
+        self.models[name] = Served(name, llm, self.limits, ModelMetrics(self.metrics, name))
+
+    def model(self, name: str, record: Record) -> Served:
+        """Refuses a name that is not served."""
+        if name not in self.models:
+            message = f"there is no model {name!r:.200}; served here: {', '.join(self.models)}"
+            raise Refusal(404, message, param="model", code="model_not_found")
+        record.model = name
+        return self.models[name]
+
+    async def drained(self) -> bool:
+        """Takes no more requests, and waits for those in flight as long as the limits allow; whether all have ended."""
+        self.draining = True
+        for _ in range(max(round(self.limits.grace / 0.05), 1)):
+            if not self.in_flight:
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+    def close(self) -> None:
+        """Lets go of all models."""
+        for served in self.models.values():
+            served.close()
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()

@@ -1,0 +1,204 @@
+import json
+
+import anthropic
+import httpx
+import pytest
+from anthropic import AsyncAnthropic
+from servers import together
+from tools import ANTHROPIC, ROME, call, check
+
+ASK = {"model": "small", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 12}
+GREEDY = {"extra_body": {"temperature": 0}}
+
+
+@pytest.fixture(scope="module")
+def direct(server):
+    """What the engine itself answers."""
+    return server.service.models["small"].llm.chat(ASK["messages"], max_tokens=12)
+
+
+def saying(monkeypatch, server, text):
+    """Makes every answer begin with `text`, and end there."""
+    from tools import saying
+
+    llm, answer = server.service.models["small"].llm, type(server.service.models["small"].llm).answer
+    monkeypatch.setattr(llm, "answer", lambda *a, **options: answer(llm, *a, **options | {"grammar": saying(text)}))
+
+
+def test_an_answer_is_the_engine_s(client, direct):
+    answer = client.messages.create(**ASK, **GREEDY)
+    assert [(block.type, block.text) for block in answer.content] == [("text", direct.text)]
+    assert (answer.stop_reason, answer.stop_sequence, answer.role, answer.type) == (
+        "max_tokens",
+        None,
+        "assistant",
+        "message",
+    )
+    usage = answer.usage
+    assert usage.input_tokens + usage.cache_read_input_tokens == direct.usage.prompt_tokens
+    assert usage.output_tokens == 12
+    assert answer.id.startswith("msg_")
+
+
+def test_a_stream_joins_to_the_same(client, direct):
+    with client.messages.stream(**ASK, **GREEDY) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_message()
+    assert final.content[0].text == direct.text
+    assert final.stop_reason == "max_tokens"
+    assert final.usage.output_tokens == 12
+    assert (kinds[0], kinds[1], kinds[-1]) == ("message_start", "content_block_start", "message_stop")
+
+
+def test_events_come_in_order(server):
+    answer = httpx.post(f"{server.url}/v1/messages", json=ASK | {"stream": True})
+    names = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
+    middle = names[2:-3]
+    assert names[:2] == ["message_start", "content_block_start"]
+    assert set(middle) == {"content_block_delta"}
+    assert names[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+
+
+def test_answers_come_async(server, direct):
+    async def whole():
+        async with AsyncAnthropic(base_url=server.url, api_key="none") as client:
+            return (await client.messages.create(**ASK, **GREEDY)).content[0].text
+
+    async def streamed():
+        async with (
+            AsyncAnthropic(base_url=server.url, api_key="none") as client,
+            client.messages.stream(**ASK, **GREEDY) as stream,
+        ):
+            return "".join([text async for text in stream.text_stream])
+
+    assert together(whole(), streamed()) == [direct.text] * 2
+
+
+def test_a_stop_sequence_is_named(client, direct):
+    stop = direct.text[4:6]
+    answer = client.messages.create(**ASK, **GREEDY, stop_sequences=["never there", stop])
+    assert (answer.stop_reason, answer.stop_sequence) == ("stop_sequence", stop)
+    assert "".join(block.text for block in answer.content) == direct.text[: direct.text.index(stop)]
+
+
+def test_tokens_are_counted(client, server):
+    counted = client.messages.count_tokens(model="small", messages=ASK["messages"], system="Be brief.")
+    text = "[system]Be brief.[user]Hello[assistant]"
+    tokenizer = server.service.models["small"].llm.tokenizer
+    assert counted.input_tokens == len(tokenizer.encode(text, add_special_tokens=False))
+
+
+def test_calls_are_blocks(client, server, monkeypatch):
+    saying(monkeypatch, server, "Let me see." + call("weather", ROME) + "\n" + call("clock", {}))
+    ask = ASK | {"tools": ANTHROPIC, "max_tokens": 300}
+    answer = client.messages.create(**ask)
+    assert answer.stop_reason == "tool_use"
+    assert [block.type for block in answer.content] == ["text", "tool_use", "tool_use"]
+    assert [(block.name, block.input) for block in answer.content[1:]] == [("weather", ROME), ("clock", {})]
+    with client.messages.stream(**ask) as stream:
+        final = stream.get_final_message()
+    assert [(block.name, block.input) for block in final.content[1:]] == [("weather", ROME), ("clock", {})]
+    one = client.messages.create(**ask, tool_choice={"type": "auto", "disable_parallel_tool_use": True})
+    assert [block.type for block in one.content] == ["text", "tool_use"]
+
+
+@pytest.mark.parametrize("choice", [{"type": "tool", "name": "weather"}, {"type": "any"}])
+def test_a_required_call_follows_its_schema(client, choice):
+    choice = choice | {"disable_parallel_tool_use": True}
+    answer = client.messages.create(**ASK | {"max_tokens": 300}, tools=ANTHROPIC[:1], tool_choice=choice)
+    [block] = answer.content
+    check(block.input)
+
+
+def test_a_conversation_goes_on_with_what_came_of_a_call(client, server):
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "Weather?", "cache_control": {"type": "ephemeral"}}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "A tool.", "signature": ""},
+                {"type": "text", "text": "Let me see."},
+                {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": ROME},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "Sunny."}]},
+                {"type": "text", "text": "And now?"},
+            ],
+        },
+    ]
+    seen = []
+    llm = server.service.models["small"].llm
+    render, llm.chat_format.__class__.render = (
+        llm.chat_format.__class__.render,
+        lambda self, messages, *a, **o: seen.append(messages) or render(self, messages, *a, **o),
+    )
+    try:
+        client.messages.create(**ASK | {"messages": messages}, tools=ANTHROPIC)
+    finally:
+        llm.chat_format.__class__.render = render
+    _, said, result, asked = seen[0]
+    assert said["content"] == "Let me see."
+    assert said["reasoning_content"] == "A tool."
+    assert said["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city": "Rome", "days": 3}'}
+    assert result == {"role": "tool", "tool_call_id": "toolu_1", "content": "Sunny."}
+    assert asked == {"role": "user", "content": "And now?"}
+
+
+def test_an_answer_can_be_sent_back_as_the_sdk_writes_it(client):
+    answer = client.messages.create(**ASK, **GREEDY)
+    more = [*ASK["messages"], {"role": "assistant", "content": answer.content}, {"role": "user", "content": "And?"}]
+    assert client.messages.create(**ASK | {"messages": more}).content
+
+
+def test_an_answer_follows_a_schema(client):
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}},
+        "required": ["ok"],
+        "additionalProperties": False,
+    }
+    config = {"format": {"type": "json_schema", "schema": schema}}
+    text = client.messages.create(**ASK | {"max_tokens": 100}, output_config=config).content[0].text
+    assert json.loads(text) in ({"ok": True}, {"ok": False})
+
+
+def test_models_are_listed_in_its_words(client):
+    assert [model.id for model in client.models.list()] == ["small", "base"]
+    assert client.models.retrieve("base").display_name == "base"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"container": "x"}, "container: this field is not supported"),
+        ({"frequency": 1}, "frequency: this field is not known here"),
+        ({"temperature": 1.5}, "temperature: Input should be less than or equal to 1"),
+        ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking: this model does not reason"),
+        ({"messages": [{"role": "assistant", "content": "I"}]}, "messages: the last message is the assistant's"),
+        ({"messages": [{"role": "system", "content": "I"}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "messages[0].content[0]"),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
+        ({"tool_choice": {"type": "any"}}, "tool_choice: there are no tools to choose from"),
+        ({"system": [{"type": "text"}]}, "system[0].text: this field is needed"),
+        ({"model": "large"}, "there is no model 'large'"),
+    ],
+)
+def test_what_can_t_be_honoured_is_refused_by_name(client, fields, says):
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        client.messages.create(**ASK | {"extra_body": fields})
+    assert caught.value.status_code in (400, 404)
+    body = caught.value.body
+    assert body["type"] == "error"
+    assert body["request_id"]
+    assert says in body["error"]["message"]
+    assert body["error"]["type"] in ("invalid_request_error", "not_found_error")
+
+
+def test_max_tokens_is_needed(server):
+    answer = httpx.post(f"{server.url}/v1/messages", json={key: ASK[key] for key in ("model", "messages")})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "max_tokens: this field is needed"

@@ -1,0 +1,155 @@
+import json
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI
+from pydantic import BaseModel
+from servers import together
+from tools import PARAMETERS, ROME, call, check, saying
+
+ASK = {"model": "small", "input": "Hello there", "max_output_tokens": 12, "temperature": 0}
+TOOLS = [
+    {"type": "function", "name": "weather", "description": "Forecast.", "parameters": PARAMETERS, "strict": True},
+    {"type": "function", "name": "clock", "parameters": {"type": "object", "properties": {}}, "strict": False},
+]
+
+
+@pytest.fixture(scope="module")
+def direct(server):
+    """What the engine itself answers."""
+    return server.service.models["small"].llm.chat([{"role": "user", "content": "Hello there"}], max_tokens=12)
+
+
+@pytest.fixture
+def says(server, monkeypatch):
+    """says(text): every answer is that text."""
+    llm = server.service.models["small"].llm
+    answer = llm.answer
+
+    def say(text):
+        monkeypatch.setattr(llm, "answer", lambda *a, **more: answer(*a, **more | {"grammar": saying(text)}))
+
+    return say
+
+
+def test_an_answer_is_the_engine_s(client, direct):
+    answer = client.responses.create(**ASK)
+    assert answer.output_text == direct.text
+    assert answer.status == "incomplete"
+    assert answer.incomplete_details.reason == "max_output_tokens"
+    assert answer.store is False
+    assert answer.usage.input_tokens == direct.usage.prompt_tokens
+    assert (answer.usage.output_tokens, answer.usage.output_tokens_details.reasoning_tokens) == (12, 0)
+
+
+def test_a_stream_joins_to_the_same(client, direct):
+    with client.responses.stream(**ASK) as stream:
+        events = list(stream)
+    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == direct.text
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [e.type for e in events][:4] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+    ]
+    assert [e.type for e in events][-4:] == [
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.incomplete",
+    ]
+    assert events[-1].response.output_text == direct.text
+
+
+def test_answers_come_async(server, direct):
+    async def whole():
+        async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+            return (await client.responses.create(**ASK)).output_text
+
+    async def streamed():
+        async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+            stream = await client.responses.create(**ASK, stream=True)
+            return "".join([e.delta async for e in stream if e.type == "response.output_text.delta"])
+
+    assert together(whole(), streamed()) == [direct.text] * 2
+
+
+def test_calls_are_items(client, says):
+    says("Let me see." + call("weather", ROME) + "\n" + call("clock", {}))
+    ask = ASK | {"tools": TOOLS, "max_output_tokens": 300}
+    message, weather, clock = client.responses.create(**ask).output
+    assert message.content[0].text == "Let me see."
+    assert [(c.name, json.loads(c.arguments)) for c in (weather, clock)] == [("weather", ROME), ("clock", {})]
+    with client.responses.stream(**ask) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert [item.type for item in final.output] == ["message", "function_call", "function_call"]
+    done = [e for e in events if e.type == "response.function_call_arguments.done"]
+    assert [json.loads(e.arguments) for e in done] == [ROME, {}]
+    assert len(client.responses.create(**ask, parallel_tool_calls=False).output) == 2
+
+
+def test_a_required_call_follows_its_schema(client):
+    choice = {"type": "function", "name": "weather"}
+    options = {"tools": TOOLS, "tool_choice": choice, "max_output_tokens": 300, "parallel_tool_calls": False}
+    [one] = client.responses.create(**ASK | options).output
+    check(json.loads(one.arguments))
+
+
+def test_a_conversation_goes_on_with_its_items(client, says):
+    says("Let me see." + call("weather", ROME))
+    first = client.responses.create(**ASK | {"tools": TOOLS, "max_output_tokens": 300})
+    result = {"type": "function_call_output", "call_id": first.output[1].call_id, "output": "Sunny."}
+    items = [{"role": "user", "content": "Weather?"}, *first.output, result]
+    says("It is sunny.")
+    second = client.responses.create(**ASK | {"tools": TOOLS, "input": items, "instructions": "Be brief."})
+    assert second.output_text == "It is sunny."
+    assert second.status == "completed"
+
+
+def test_an_answer_follows_its_schema(client):
+    class Flag(BaseModel):
+        raised: bool
+
+    answer = client.responses.parse(**ASK | {"max_output_tokens": 200}, text_format=Flag)
+    assert answer.output_parsed.raised in (True, False)
+
+
+def test_an_error_after_the_beginning_is_an_event(server):
+    llm = server.service.models["small"].llm
+    model = llm.engine._core.model
+    model.forward, forward = lambda *_: 1 / 0, model.forward
+    try:
+        answer = httpx.post(f"{server.url}/v1/responses", json=ASK | {"stream": True, "input": "Something new"})
+    finally:
+        model.forward = forward
+    last = json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))
+    assert last["type"] == "error"
+    assert "an error of ours" in last["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id", "not supported"),
+        ({"conversation": "c"}, "conversation", "not supported"),
+        ({"background": True}, "background", "False"),
+        ({"store": True}, "store", "False"),
+        ({"truncation": "auto"}, "truncation", "'disabled'"),
+        ({"reasoning": {"effort": "low"}}, "reasoning", "not supported"),
+        ({"include": ["file_search_call.results"]}, "include", "at most 0"),
+        ({"mood": 1}, "mood", "not known"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'function'"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type", ""),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type", "input_text"),
+        ({"input": []}, "input", "at least 1"),
+        ({"max_output_tokens": 0}, "max_output_tokens", "greater than or equal to 1"),
+    ],
+)
+def test_what_can_t_be_honoured_is_refused_by_name(client, fields, param, says):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(**{**ASK, "extra_body": fields})
+    assert says in caught.value.body["message"]
+    assert caught.value.param == param
