@@ -14,10 +14,13 @@ from divebell.serve.refusal import openai_error
 
 DONE = "data: [DONE]\n\n"
 WAITING = ": waiting\n\n"  # a comment, which clients pass over
+# Ends of lines to some clients (Python's str.splitlines among them), though not to the standard of event streams.
+LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 
 def dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """JSON in one line, whoever looks at it."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(LINE_ENDS)
 
 
 def answered(body: Mapping[str, object]) -> Response:

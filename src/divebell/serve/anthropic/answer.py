@@ -1,12 +1,12 @@
 """An answer in Anthropic's words: whole, and as events."""
 
-import json
 import re
 from collections.abc import Mapping
 from uuid import uuid4
 
 from divebell.engine.generation import Generation
 from divebell.serve.answer import Answer
+from divebell.serve.frames import dumps
 from divebell.text.events import CallArguments, CallEnd, CallStart, Content, Event, Reasoning
 from divebell.text.tools import arguments_mapping
 
@@ -116,5 +116,4 @@ class Frames:
 
 
 def frame(name: str, body: Mapping[str, object]) -> str:
-    data = json.dumps({"type": name, **body}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return f"event: {name}\ndata: {data}\n\n"
+    return f"event: {name}\ndata: {dumps({'type': name, **body})}\n\n"
