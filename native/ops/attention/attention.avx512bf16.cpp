@@ -4,6 +4,7 @@
 // Scores: 4 rows by 4 keys keep 16 sums; a step of 32 numbers loads 8 vectors for 16 dots.
 // Values: a lane holds one column of two neighbouring keys, so two rows are interleaved by 2 permutes for each 32 columns;
 // 6 rows by 4 vectors keep 24 sums: 4 loads, 4 permutes and 6 broadcasts for 24 dots.
+#include "avx512.h"
 #include "kernels.h"
 
 #include <cstdlib>
@@ -12,16 +13,12 @@ namespace {
 
 constexpr int pair_lanes = 32;
 
-INLINE __m512bh bits(__m512i v) { return (__m512bh)v; }
-INLINE __m512i words(const void* p) { return _mm512_loadu_si512(p); }
 INLINE __mmask32 first_words(int64_t n) { return n >= 32 ? 0xffffffffu : n <= 0 ? 0u : (1u << n) - 1u; }
 
 // n numbers rounded to nearest even, then zeros up to `padded`.
 INLINE void round_row(const float* x, int64_t n, int64_t padded, uint16_t* y) {
     for (int64_t i = 0; i < padded; i += 16) {
-        int64_t left = n - i;
-        __mmask16 m = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1u);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + i), (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(m, x + i)));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + i), (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(first_lanes(n - i), x + i)));
     }
 }
 

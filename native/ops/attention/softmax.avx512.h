@@ -3,15 +3,12 @@
 // The softmax of a row of scores. 2^x as 2^n p(r), |r| <= 1/2, with a Taylor polynomial of degree
 // 5: right to 3e-6, a thousandth of what weights are rounded by, for 12 instructions a vector.
 
-#include <immintrin.h>
-
 #include <cmath>
 
 #include "attention.h"
+#include "avx512.h"
 
 namespace {
-
-inline __mmask16 first_lanes(int64_t n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : static_cast<__mmask16>((1u << n) - 1u); }
 
 inline __m512 power_of_two(__m512 x) {
     x = _mm512_max_ps(_mm512_set1_ps(-126), x);  // a NaN stays one

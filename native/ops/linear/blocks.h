@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "half.h"
 #include "linear.h"
 
 // The stored block formats (ggml-common.h describes the same layouts), each as the canonical a, b, u of linear.h for
@@ -17,22 +18,6 @@ inline T load(const uint8_t* p) {
     T value;
     std::memcpy(&value, p, sizeof value);
     return value;
-}
-
-inline float bits_to_float(uint32_t bits) {
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-// IEEE binary16. Exponent 0 holds mantissa * 2^-24; exponent 31 infinities and NaN.
-inline float half_to_float(uint16_t h) {
-    uint32_t sign = (h & 0x8000u) << 16, rest = h & 0x7fffu;
-    uint32_t normal = (rest << 13) + ((rest >= 0x7c00 ? 224u : 112u) << 23);
-    float small = static_cast<float>(rest) * 0x1p-24f;
-    uint32_t small_bits;
-    std::memcpy(&small_bits, &small, sizeof small);
-    return bits_to_float(sign | (rest < 0x400 ? small_bits : normal));
 }
 
 // OCP FP8 e4m3fn: exponent 0 holds mantissa * 2^-9; 0x7f and 0xff are NaN, there is no infinity.

@@ -1,3 +1,4 @@
+#include "avx512.h"
 #include "rows.avx512.h"
 #include "table.h"
 
@@ -16,9 +17,8 @@ struct Avx512 {
     static Floats zero() { return _mm512_setzero_ps(); }
     static Floats load(const float* p) { return _mm512_loadu_ps(p); }
     static void store(float* p, Floats v) { _mm512_storeu_ps(p, v); }
-    static __mmask16 mask(int64_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1u); }
-    static Floats load_part(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(mask(n), p); }
-    static void store_part(float* p, Floats v, int64_t n) { _mm512_mask_storeu_ps(p, mask(n), v); }
+    static Floats load_part(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+    static void store_part(float* p, Floats v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
     static Floats broadcast(float v) { return _mm512_set1_ps(v); }
     static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
     static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
@@ -43,27 +43,11 @@ struct Avx512 {
     template <bool>
     static Ints dot(Ints sum, Ints w, Ints x) { return _mm512_dpbusd_epi32(sum, w, x); }
 
-    // 16 x 16 words: four rounds of exchanging neighbours at distance 1, 2 words, then 1, 2 lanes of 128 bits.
     static void transpose(const Word* rows, int64_t stride, Word* out, int64_t out_stride) {
-        __m512i v[16], w[16];
-        for (int i = 0; i < 16; ++i) v[i] = _mm512_loadu_si512(rows + i * stride);
-        for (int i = 0; i < 16; i += 2) {
-            w[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-            w[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-        }
-        for (int i = 0; i < 16; i += 4)
-            for (int j = 0; j < 2; ++j) {
-                v[i + 2 * j] = _mm512_unpacklo_epi64(w[i + j], w[i + j + 2]);
-                v[i + 2 * j + 1] = _mm512_unpackhi_epi64(w[i + j], w[i + j + 2]);
-            }
-        for (int j = 0; j < 4; ++j) {
-            __m512i a = _mm512_shuffle_i32x4(v[j], v[j + 4], 0x88), b = _mm512_shuffle_i32x4(v[j], v[j + 4], 0xdd);
-            __m512i c = _mm512_shuffle_i32x4(v[j + 8], v[j + 12], 0x88), d = _mm512_shuffle_i32x4(v[j + 8], v[j + 12], 0xdd);
-            _mm512_storeu_si512(out + j * out_stride, _mm512_shuffle_i32x4(a, c, 0x88));
-            _mm512_storeu_si512(out + (j + 8) * out_stride, _mm512_shuffle_i32x4(a, c, 0xdd));
-            _mm512_storeu_si512(out + (j + 4) * out_stride, _mm512_shuffle_i32x4(b, d, 0x88));
-            _mm512_storeu_si512(out + (j + 12) * out_stride, _mm512_shuffle_i32x4(b, d, 0xdd));
-        }
+        __m512i v[16];
+        for (int i = 0; i < 16; ++i) v[i] = words(rows + i * stride);
+        transpose_words(v);
+        for (int i = 0; i < 16; ++i) _mm512_storeu_si512(out + i * out_stride, v[i]);
     }
 
     template <class B, int N>

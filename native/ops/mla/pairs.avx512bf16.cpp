@@ -19,8 +19,6 @@ namespace {
 constexpr int block_tokens = pair_block, block_pairs = block_tokens / 2;
 constexpr int tile_length = 128, tile_pairs = tile_length / 2;  // between two looks at the softmax
 
-INLINE __m512bh bits(__m512i v) { return (__m512bh)v; }
-INLINE __m512i words(const void* p) { return _mm512_loadu_si512(p); }
 
 // Rounded to bfloat16, each pair twice.
 void round_query(const float* q, int64_t width, uint16_t* out) {

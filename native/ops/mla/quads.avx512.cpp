@@ -19,7 +19,6 @@ namespace {
 constexpr int tile_length = 256, tile_quads = tile_length / 4, block_quads = quad_block / 4;
 constexpr float most_loss = 1.0f / 128;  // of a row's weights so far, in sum or in root of squares
 
-INLINE __m512i words(const void* p) { return _mm512_loadu_si512(p); }
 
 // A query row as the kernel takes it.
 struct Query {

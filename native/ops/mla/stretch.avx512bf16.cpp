@@ -3,10 +3,9 @@
 // no lanes need adding. Values: 6 rows by 4 vectors of 16 columns, the same for a pair of keys.
 #include "stretch.h"
 
-#include <immintrin.h>
-
 #include <algorithm>
 
+#include "avx512.h"
 #include "ops/attention/softmax.avx512.h"
 #include "workspace.h"
 
@@ -15,27 +14,10 @@ namespace {
 constexpr int rows_at_once = 32;  // whose scores and weights stay in L1 with 64 keys
 constexpr int block = 6;
 
-inline __m512bh bits(__m512i v) { return (__m512bh)v; }
 inline __m512i pair(const uint16_t* p) {
     int32_t both;
     __builtin_memcpy(&both, p, sizeof both);
     return _mm512_set1_epi32(both);
-}
-
-// 16 rows of 16 words -> the first `columns` columns, one after another.
-inline void transpose(const __m512i* rows, uint32_t* out, int columns) {
-    __m512i a[16], b[16], c[16];
-    for (int i = 0; i < 16; i += 2) a[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]), a[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-    for (int i = 0; i < 16; i += 4)
-        for (int k = 0; k < 2; ++k)
-            b[i + 2 * k] = _mm512_unpacklo_epi64(a[i + k], a[i + k + 2]), b[i + 2 * k + 1] = _mm512_unpackhi_epi64(a[i + k], a[i + k + 2]);
-    for (int k = 0; k < 4; ++k) {
-        __m512i even = _mm512_shuffle_i32x4(b[k], b[4 + k], 0x88), odd = _mm512_shuffle_i32x4(b[k], b[4 + k], 0xdd);
-        __m512i even2 = _mm512_shuffle_i32x4(b[8 + k], b[12 + k], 0x88), odd2 = _mm512_shuffle_i32x4(b[8 + k], b[12 + k], 0xdd);
-        c[k] = _mm512_shuffle_i32x4(even, even2, 0x88), c[8 + k] = _mm512_shuffle_i32x4(even, even2, 0xdd);
-        c[4 + k] = _mm512_shuffle_i32x4(odd, odd2, 0x88), c[12 + k] = _mm512_shuffle_i32x4(odd, odd2, 0xdd);
-    }
-    for (int i = 0; i < columns; ++i) _mm512_storeu_si512(out + 16 * i, c[i]);
 }
 
 void lay_out_keys(const float* keys, int count, int64_t dim, uint16_t* out) {
@@ -50,7 +32,8 @@ void lay_out_keys(const float* keys, int count, int64_t dim, uint16_t* out) {
                 __m512 high = there ? _mm512_maskz_loadu_ps(first_lanes(dim - d - 16), x + 16) : _mm512_setzero_ps();
                 rows[i] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
             }
-            transpose(rows, reinterpret_cast<uint32_t*>(out) + (t * pairs + d / 2 * 16), static_cast<int>(std::min<int64_t>(16, pairs - d / 2)));
+            transpose_words(rows);
+            for (int64_t p = d / 2; p < std::min(pairs, d / 2 + 16); ++p) _mm512_storeu_si512(out + 2 * (t * pairs + p * 16), rows[p - d / 2]);
         }
 }
 
@@ -73,7 +56,7 @@ inline void score_block(const uint16_t* q, int64_t stride, const uint16_t* keys,
         for (int c = 0; c < C; ++c) total[i][c] = _mm512_setzero_ps();
     for (int64_t p = 0; p < pairs; ++p) {
         __m512i k[C];
-        for (int c = 0; c < C; ++c) k[c] = _mm512_loadu_si512(keys + (c * pairs + p) * 32);
+        for (int c = 0; c < C; ++c) k[c] = words(keys + (c * pairs + p) * 32);
         for (int i = 0; i < R; ++i) {
             __m512i x = pair(q + i * stride + 2 * p);
             for (int c = 0; c < C; ++c) total[i][c] = _mm512_dpbf16_ps(total[i][c], bits(x), bits(k[c]));
@@ -90,7 +73,7 @@ inline void weigh_block(const uint16_t* weights, const uint16_t* values, int cou
         for (int c = 0; c < C; ++c) total[i][c] = _mm512_mul_ps(_mm512_loadu_ps(sums + i * stride + 16 * c), _mm512_set1_ps(states[i].shrink));
     for (int t = 0; t < count; t += 2) {
         __m512i v[C];
-        for (int c = 0; c < C; ++c) v[c] = _mm512_loadu_si512(values + t * stride + 32 * c);
+        for (int c = 0; c < C; ++c) v[c] = words(values + t * stride + 32 * c);
         for (int i = 0; i < R; ++i) {
             __m512i w = pair(weights + i * stretch_keys + t);
             for (int c = 0; c < C; ++c) total[i][c] = _mm512_dpbf16_ps(total[i][c], bits(w), bits(v[c]));

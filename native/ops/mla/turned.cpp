@@ -12,8 +12,8 @@ constexpr int64_t block = 32, block_bytes = 2 + block;
 void round_block(const float* x, uint8_t* out) {
     float most = 0;
     for (int i = 0; i < block; ++i) most = std::max(most, std::fabs(x[i]));
-    uint16_t half = to_half(std::min(most / 127, most_half));
-    float scale = from_half(half), inverse = scale > 0 ? 1 / scale : 0.0f;
+    uint16_t half = half_of(std::min(most / 127, most_half));
+    float scale = half_to_float(half), inverse = scale > 0 ? 1 / scale : 0.0f;
     std::memcpy(out, &half, sizeof half);
     for (int i = 0; i < block; ++i) out[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(std::clamp(std::nearbyint(x[i] * inverse), -127.0f, 127.0f)));
 }

@@ -118,8 +118,8 @@ bool scale4(Group* group, int count, uint8_t* out) {
     for (int g = 0; g < count; ++g) wanted[g] = best_scale(group[g]), most = std::max(most, std::fabs(wanted[g]));
     float value = most / (unit * Levels4::most_scale);
     if (!(value <= most_half)) return false;
-    uint16_t half = to_half(value);
-    float a = from_half(half) * unit, inverse = a > 0 ? 1.0f / a : 0.0f;
+    uint16_t half = half_of(value);
+    float a = half_to_float(half) * unit, inverse = a > 0 ? 1.0f / a : 0.0f;
     std::memcpy(out, &half, sizeof half);
     for (int g = 0; g < count; ++g) {
         int middle = static_cast<int>(std::nearbyint(wanted[g] * inverse));
@@ -135,8 +135,8 @@ bool scale8(Group* group, int count, uint8_t* out) {
     for (int g = 0; g < count; ++g) most = std::max(most, group[g].most);
     float value = most / (unit * Levels8::largest * (Levels8::most_scale - headroom));
     if (!(value <= most_half)) return false;
-    uint16_t half = to_half(value);
-    float a = from_half(half) * unit, inverse = a > 0 ? 1.0f / a : 0.0f;
+    uint16_t half = half_of(value);
+    float a = half_to_float(half) * unit, inverse = a > 0 ? 1.0f / a : 0.0f;
     std::memcpy(out, &half, sizeof half);
     for (int g = 0; g < count; ++g) {
         int least = static_cast<int>(std::ceil(group[g].most / Levels8::largest * inverse));

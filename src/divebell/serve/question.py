@@ -31,7 +31,8 @@ class Question:
     def prompt(self, served: Served) -> ChatPrompt:
         """What the model reads."""
         variables = {} if self.thinking is None else {"thinking": self.thinking, "enable_thinking": self.thinking}
-        prompt = served.chat_prompt(self.messages, self._offered, variables)
+        prompt = served.llm.chat_prompt(self.messages, self._offered, variables)
+        served.limits.check_prompt(len(prompt.ids))
         chat = served.llm.chat_format
         if self.thinking and not chat.reasons:
             raise Refusal(400, "thinking: this model does not reason before it answers; leave it out", param="thinking")

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from divebell.engine.generation import Generation
-from divebell.engine.llm import LLM, ChatPrompt
+from divebell.engine.llm import LLM
 from divebell.errors import DivebellError
 from divebell.serve.job import Job
 from divebell.serve.limits import Limits
@@ -29,17 +29,6 @@ class Served:
         self._warm_up()
         self._worker = Worker(name, llm.engine, metrics.step)
         self._worker.start()
-
-    def chat_prompt(
-        self,
-        messages: Sequence[Mapping[str, object]],
-        tools: Sequence[Mapping[str, object]] | None = None,
-        template_variables: Mapping[str, object] | None = None,
-    ) -> ChatPrompt:
-        """Refuses one that is longer than allowed."""
-        prompt = self.llm.chat_prompt(messages, tools, template_variables)
-        self.limits.check_prompt(len(prompt.ids))
-        return prompt
 
     def chat_options(self, given: Mapping[str, object]) -> dict[str, object]:
         """Who gives a temperature chooses for themselves; else the model's recommendation holds, or 1."""

@@ -1,6 +1,7 @@
 """What a dialect is: calls of tools told from text, written into a prompt, and enforced by a grammar."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from divebell.text.events import CallArguments, CallEnd, CallStart, Content
@@ -58,7 +59,7 @@ def pass_end(reader: Reader, close: str, *others: str) -> Steps[None]:
         yield from reader.take(close)
 
 
-class Dialect:
+class Dialect(ABC):
     """opens: the marks that a call, or several, may begin with. bare: it may also begin an answer without a mark.
 
     marks: control tokens that have to reach the parser as text; those of `opens` among them.
@@ -70,17 +71,17 @@ class Dialect:
     bare = False
     ends_reasoning = False
 
+    @abstractmethod
     def read(self, reader: Reader, calls: Calls) -> Steps[bool]:
         """Yields the events of one call, or of several that belong together; False if none begins at the cursor."""
-        raise NotImplementedError
 
+    @abstractmethod
     def written(self, calls: Sequence[WrittenCall]) -> str:
         """Calls as the model writes them, for a template that has no place for them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def grammar(self, tools: Sequence[Tool], parallel: bool, lark: Lark) -> str:
         """A Lark grammar of an answer that is one call, or with `parallel` one or more, of these tools."""
-        raise NotImplementedError
 
     def instructions(self, tools: Sequence[Tool]) -> str:
         """What a system message has to say of tools, for a template that has no place for them."""
