@@ -59,7 +59,9 @@ def test_a_supervisor_needs_none(guarded):
     assert httpx.get(f"{guarded.url}/health").json() == {"status": "ok", "models": ["small"]}
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "localhost.evil.example", "", "127.0.0.1.evil"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "localhost.evil.example", "", "127.0.0.1.evil", "[::1"]
+)
 def test_a_name_that_was_made_to_point_here_is_refused(guarded, host):
     answer = ask(guarded, "sk-anna-1234", host=host)
     assert answer.status_code == 403

@@ -8,13 +8,13 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import TextIO
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from divebell.serve.hosts import is_expected
 from divebell.serve.limits import Limits
 from divebell.serve.record import SCOPE, Record, record_of
 from divebell.serve.refusal import Refusal
@@ -78,9 +78,7 @@ class Gate:
             raise service.limits.body_too_large()
 
     def _check_host(self, host: str) -> None:
-        """A page of a name that was made to point here (DNS rebinding) sends that name; an address can't be made so."""
-        name = _host_name(host)
-        if name not in self._service.hosts and not _is_address(name):
+        if not is_expected(host, self._service.hosts):
             raise Refusal(403, f"the Host header is {host!r:.200}; allow it with --allow-host if it is this server's")
 
     def _check_origin(self, origin: str | None, host: str) -> None:
@@ -139,18 +137,3 @@ def _marked(record: Record, send: Send) -> Send:
         await send(message)
 
     return marked
-
-
-def _host_name(host: str) -> str:
-    """Without the port and the brackets of an IPv6 address."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
