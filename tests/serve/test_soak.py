@@ -1,12 +1,17 @@
 """The short form of the run that takes hours."""
 
+import asyncio
 import json
 
 import pytest
 from servers import small_model
 
 import soak
-from soak_server import Sample, growth
+from soak_clients import Client, Soak
+from soak_garbage import BODY_LIMIT
+from soak_server import SPARE, Sample, Server, growth
+
+ROUND = 400  # requests
 
 
 @pytest.mark.slow
@@ -18,6 +23,40 @@ def test_mixed_load_with_restarts_gives_no_wrong_answer(tmp_path):
     assert (code, summary["failures"]) == (0, [])
     assert sorted(line.split()[1] for line in summary["interruptions"]) == ["SIGKILL", "SIGTERM"]
     assert all(summary[name] for name in ("answered", "compared", "cancelled", "garbage", "valid", "calls"))
+
+
+async def floors(model, folder):
+    """The least memory that a server had in each of several rounds of mixed load: garbage, cancelled, all kinds."""
+    limits = ("--ram", "700MB", "--context", "1536", "--max-body", str(BODY_LIMIT))
+    server = Server([f"soak={model}", *limits], 60, folder)
+    run = Soak(server, 1, 1536, 60)
+    try:
+        await server.start()
+        server.ready.set()
+        clients = [asyncio.create_task(Client(run, number).run()) for number in range(8)]
+        found = [await floor(server, run, number * ROUND) for number in range(1, 7)]
+        run.over.set()
+        await asyncio.gather(*clients)
+        await run.http.aclose()
+    finally:
+        server.end()
+    assert run.failures == []
+    return found
+
+
+async def floor(server, run, requests):
+    seen = len(server.lives[-1])
+    while run.counts["requests"] < requests:
+        await asyncio.sleep(0.1)
+        server.sample_memory()
+    return min(sample.memory for sample in server.lives[-1][seen:])
+
+
+@pytest.mark.slow
+def test_memory_grows_with_what_is_there_not_with_what_was_asked(tmp_path):
+    """Counted in requests, so that it means the same on a slow machine."""
+    found = asyncio.run(floors(small_model(tmp_path / "small"), tmp_path))
+    assert found[-1] <= found[2] + SPARE, found
 
 
 def life(*megabytes):
