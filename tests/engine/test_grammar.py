@@ -227,6 +227,41 @@ def test_the_token_that_completes_the_mark_brings_nothing_but_white_space():
     assert governor.allowed.tolist() == [8]
 
 
+def test_a_grammar_that_is_waited_for_rules_from_its_beginning_on(letters):
+    governor = letters.governor(Sampling(regex=r"\n?call [0-9]", governed_from="call"))
+    for letter in "I cacall":
+        assert governor.allowed is None
+        governor.take(ord(letter) - 32)
+    assert [chr(i + 32) for i in governor.allowed] == [" "]
+    governor.take(0)
+    governor.take(ord("4") - 32)
+    assert governor.ended
+
+
+def test_it_is_waited_for_after_the_reasoning_too(letters):
+    governor = letters.governor(Sampling(regex="call", governed_after="z", governed_from="c"))
+    for letter in "caz a":
+        governor.take(ord(letter) - 32)
+        assert governor.allowed is None
+    governor.take(ord("c") - 32)
+    assert [chr(i + 32) for i in governor.allowed] == ["a"]
+
+
+def test_marks_of_calls_that_a_grammar_does_not_begin_with_are_barred():
+    words = [b"<calls>", b"<call>", b"a", b"1", *[b""] * 7]
+    grammars = Grammars(WordTokenizer(words), 11, {10}, ("<calls>", "<call>"), ("<calls>", "<call>"))
+    governor = grammars.governor(Sampling(grammar='start: <[0]> "a"', governed_from="<calls>"))
+    assert {0, 2, 3} <= set(governor.allowed.tolist())
+    assert 1 not in governor.allowed
+    governor.take(0)
+    assert governor.allowed.tolist() == [2]
+
+
+def test_a_text_that_the_grammar_does_not_begin_with_can_t_be_waited_for(letters):
+    with pytest.raises(BadInput, match="governed_from is 'x', which the regex does not begin with"):
+        letters.governor(Sampling(regex="a", governed_from="x"))
+
+
 class WordTokenizer:
     bos_id = None
 
@@ -235,6 +270,9 @@ class WordTokenizer:
 
     def token_bytes(self, token):
         return self._words[token]
+
+    def token_id(self, text):
+        return self._words.index(text.encode()) if text.encode() in self._words else None
 
     def is_special(self, token):
         return token == 10

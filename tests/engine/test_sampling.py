@@ -41,6 +41,7 @@ from divebell.errors import BadInput
         ("regex", 3),
         ("grammar", b"start"),
         ("governed_after", ""),
+        ("governed_from", ""),
     ],
 )
 def test_an_option_out_of_range_is_named_with_its_value(option, value):
@@ -67,6 +68,8 @@ def test_an_answer_follows_one_grammar_only():
         Sampling(regex="a", ignore_eos=True)
     with pytest.raises(BadInput, match="governed_after is given, but none of json_schema, regex, grammar"):
         Sampling(governed_after="</think>")
+    with pytest.raises(BadInput, match="governed_from is given, but none of json_schema, regex, grammar"):
+        Sampling(governed_from="<tool_call>")
     assert Sampling(regex="a", governed_after="</think>").constraint == ("regex", "a")
     assert Sampling().constraint is None
 

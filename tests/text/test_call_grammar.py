@@ -112,6 +112,31 @@ def test_the_choice(library):
     assert f"<[{library.token_to_id('<tool_call>')}]>" in named
 
 
+@dialects
+def test_calls_begin_as_their_dialect_says(dialect):
+    text = written(dialect, ONCE)
+    assert text.startswith(dialect.opening)
+    assert bool(dialect.opening) != dialect.bare
+
+
+@pytest.mark.parametrize(
+    ("template", "tokens", "opening"),
+    [
+        ("<tool_call>", (), "<tool_call>"),
+        ("<｜tool▁sep｜>", ("<｜tool▁call▁begin｜>",), "<｜tool▁calls▁begin｜>"),
+        ("<｜tool▁sep｜>", (), None),
+        ("<|python_tag|>", ("<|python_tag|>",), None),
+    ],
+)
+def test_calls_can_be_strict_where_a_mark_tells_that_they_come(template, tokens, opening):
+    chat = ChatFormat({"default": template}, {}, lambda token: 7 if token in tokens else None)
+    if opening:
+        assert chat.strict_calls(TOOLS) == {"grammar": chat.call_grammar(TOOLS), "governed_from": opening}
+        return
+    with pytest.raises(BadInput, match="'strict' can't be enforced with tool_choice 'auto'"):
+        chat.strict_calls(TOOLS)
+
+
 @pytest.mark.parametrize(
     ("tools", "choice", "problem"),
     [

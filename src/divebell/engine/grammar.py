@@ -5,6 +5,7 @@ set. A mask is made while the token before it is taken, so a request whose gramm
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Set
 from functools import lru_cache
 
@@ -23,14 +24,24 @@ class Grammars:
     """What one model's requests may be held to; made once, in 0.1 seconds for a vocabulary of 49,000.
 
     tokenizer: a `divebell.text.tokenizer.Tokenizer`. vocabulary: the numbers in a row of logits. marks: tokens that are
-    no text to a grammar, which names them `<[id]>`; as special ones are, whatever their file calls them.
+    no text to a grammar, which names them `<[id]>`; as special ones are, whatever their file calls them. call_marks:
+    those of them that calls of tools are written with.
     """
 
-    def __init__(self, tokenizer: object, vocabulary: int, eos_ids: Iterable[int], marks: Iterable[str] = ()):
+    def __init__(
+        self,
+        tokenizer: object,
+        vocabulary: int,
+        eos_ids: Iterable[int],
+        marks: Iterable[str] = (),
+        call_marks: Iterable[str] = (),
+    ):
         import llguidance
 
         self._library, self._vocabulary, self._eos_ids = llguidance, vocabulary, sorted(eos_ids)
-        self._spelling = Spelling(tokenizer, vocabulary, self._eos_ids, {tokenizer.token_id(mark) for mark in marks})
+        self._marks = {mark: id for mark in marks if (id := tokenizer.token_id(mark)) is not None}
+        self._call_marks = self._marks.keys() & set(call_marks)
+        self._spelling = Spelling(tokenizer, vocabulary, self._eos_ids, set(self._marks.values()))
         self._tokens = llguidance.LLTokenizer(self._spelling, eos_token=self._eos_ids or None)
         self._spelling.greedy = self._tokens.greedy_tokenize
         self._limits = llguidance.LLParserLimits(verbose_errors=False)
@@ -44,11 +55,23 @@ class Grammars:
         name, value = sampling.constraint
         if name == "json_schema":
             value = json.dumps(enforceable(value))
-        governor = Governor(self._compiled(name, value).deep_copy(), self._allowed, self._eos_ids, name)
+        matcher, begun = self._compiled(name, value).deep_copy(), sampling.governed_from
+        if begun is not None and not matcher.consume_tokens(self._ids(begun)):
+            raise BadInput(f"governed_from is {begun!r:.80}, which the {name} does not begin with")
+        governor = Governor(matcher, self._allowed, self._eos_ids, name)
+        if begun is not None:
+            others = [self._marks[mark] for mark in self._call_marks if mark not in begun]
+            governor = self._waiting(governor, begun.strip(), others)
         return governor if sampling.governed_after is None else self._waiting(governor, sampling.governed_after)
 
-    def _waiting(self, governor: "Governor", mark: str) -> "Awaited":
-        return Awaited(governor, mark.encode(), self._spelling.tokens, self._closing)
+    def _waiting(self, governor: "Governor | Awaited", mark: str, barred: Iterable[int] = ()) -> "Awaited":
+        return Awaited(governor, mark.encode(), self._spelling.tokens, self._closing, barred)
+
+    def _ids(self, text: str) -> list[int]:
+        """Of a text with marks in it."""
+        pattern = "|".join(map(re.escape, sorted(self._marks, key=len, reverse=True)))
+        parts = [part for part in re.split(f"({pattern})", text) if part] if pattern else [text]
+        return [id for part in parts for id in ([self._marks[part]] if part in self._marks else self._spelling(part))]
 
     def _compile(self, name: str, value: str) -> object:
         """A matcher at its beginning."""
@@ -105,7 +128,7 @@ class Governor:
 
 
 class Awaited:
-    """Everything is allowed until `mark` has come; then `governor` rules.
+    """Everything but the tokens `barred` is allowed until `mark` has come; then `governor` rules.
 
     The rest of the token that completes the mark may be white space, which belongs to nobody: tokens that would bring
     the beginning of the answer along are not allowed there, since no grammar has seen it.
@@ -113,8 +136,16 @@ class Awaited:
 
     ended = False
 
-    def __init__(self, governor: Governor, mark: bytes, tokens: list[bytes], closing: Callable[[bytes], np.ndarray]):
+    def __init__(
+        self,
+        governor: "Governor | Awaited",
+        mark: bytes,
+        tokens: list[bytes],
+        closing: Callable[[bytes, int], np.ndarray],
+        barred: Iterable[int] = (),
+    ):
         self._governor, self._mark, self._tokens, self._closing = governor, mark, tokens, closing
+        self._barred = np.array(list(barred), np.int64)
         self._tail = b""
         self._came = False
         self.allowed = self._open()
@@ -135,7 +166,7 @@ class Awaited:
     def _open(self) -> np.ndarray | None:
         """None where all are allowed."""
         cuts = [cut for cut in range(len(self._mark)) if self._tail.endswith(self._mark[:cut])]
-        barred = np.concatenate([self._closing(self._mark, cut) for cut in cuts])
+        barred = np.concatenate([self._barred, *(self._closing(self._mark, cut) for cut in cuts)])
         if not len(barred):
             return None
         allowed = np.ones(len(self._tokens), bool)

@@ -163,9 +163,14 @@ class LLM:
         tools: that may be called. No sampling is added to the options.
         """
         parser = self.chat_format.parser(prompt.text, tools)
-        options = {**_governed_after(self.chat_format.governed_after(prompt.text), options), **options}
+        options = {**_governed_after(self._end_of_reasoning(prompt, options), options), **options}
         ids = self._checked(prompt.ids, self.context - 1)
         return self._speaking(ids, options, continues=False, marks=parser.marks), parser
+
+    def _end_of_reasoning(self, prompt: ChatPrompt, options: Mapping[str, object]) -> str | None:
+        """None, too, where a call that is waited for may come in the middle of it."""
+        anywhere = options.get("governed_from") and self.chat_format.dialect.ends_reasoning
+        return None if anywhere else self.chat_format.governed_after(prompt.text)
 
     def continuation(self, prompt: Prompt, **options) -> Generation:
         """A continuation of a text or of token ids, not begun: `engine.start` begins it."""
@@ -202,7 +207,7 @@ class LLM:
         governor = self._grammars.governor(sampling) if sampling.constraint else None
         generation = Generation(ids, sampling, most, self._limits.vocabulary, self._voice.eos_ids, governor)
         if self._voice.speaks:
-            governed = governor is not None and sampling.governed_after is None  # a grammar sees its first space too
+            governed = governor is not None and sampling.governs_at_once  # a grammar sees its first space too
             generation.speak(self.tokenizer.detokenizer(marks=marks), continues or governed)
         return generation
 
@@ -213,7 +218,10 @@ class LLM:
 
     @cached_property
     def _grammars(self) -> Grammars:
-        return Grammars(self.tokenizer, self._limits.vocabulary, self._voice.eos_ids, self._voice.chat.marks)
+        chat = self._voice.chat
+        return Grammars(
+            self.tokenizer, self._limits.vocabulary, self._voice.eos_ids, chat.marks, call_marks=chat.dialect.marks
+        )
 
     def _checked(self, ids: Sequence[int], most: int) -> list[int]:
         ids = _integers(ids)

@@ -9,6 +9,7 @@ from divebell.errors import BadInput
 
 MAX_STOPS = 64
 CONSTRAINTS = ("json_schema", "regex", "grammar")
+WHEN = ("governed_after", "governed_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,9 @@ class Sampling:
         Tokens that it does not allow are left out after the logit bias and before the temperature.
     governed_after: the text, such as "</think>", after which that begins; everything before it is free. None: from the
         first token on. A chat sets it where the model's prompt opens its reasoning.
+    governed_from: the text that a grammar begins with, such as "<tool_call>": until it has come everything is free, and
+        from there on the grammar rules, with this text as its beginning. White space in front of it may be missing.
+        None: the grammar rules without it.
     prompt_logprobs: None, or how many of the likeliest tokens to report for each token of the prompt, with that
         token's own log-probability. They come out of the same pass that reads the prompt, so every token of it is
         computed, whatever an earlier request left in the cache. max_tokens may then be 0: nothing but the scores.
@@ -64,6 +68,7 @@ class Sampling:
     regex: str | None = None
     grammar: str | None = None
     governed_after: str | None = None
+    governed_from: str | None = None
     prompt_logprobs: int | None = None
 
     @classmethod
@@ -100,6 +105,11 @@ class Sampling:
         self._check_constraint()
 
     @property
+    def governs_at_once(self) -> bool:
+        """Whether the constraint, if there is one, holds the first token too."""
+        return self.governed_after is None and self.governed_from is None
+
+    @property
     def constraint(self) -> tuple[str, object] | None:
         """The name and the value of the option that says which text is allowed, if there is one."""
         return next(((name, getattr(self, name)) for name in CONSTRAINTS if getattr(self, name) is not None), None)
@@ -112,10 +122,11 @@ class Sampling:
             raise BadInput(f"ignore_eos is True, but an answer under a {given[0]} ends where that ends; leave one out")
         if self.json_schema is not None and self.json_schema is not True and not isinstance(self.json_schema, Mapping):
             raise BadInput(f"json_schema is {self.json_schema!r}; it must be a dict, or True for any JSON object")
-        for name in ("regex", "grammar", "governed_after"):
+        for name in ("regex", "grammar", *WHEN):
             _check_text(name, getattr(self, name))
-        if self.governed_after is not None and not given:
-            raise BadInput(f"governed_after is given, but none of {', '.join(CONSTRAINTS)} that could begin there")
+        for name in WHEN:
+            if getattr(self, name) is not None and not given:
+                raise BadInput(f"{name} is given, but none of {', '.join(CONSTRAINTS)} that could begin there")
 
     def check_vocabulary(self, size: int) -> None:
         """BadInput for a bias outside the model's vocabulary or more logprobs than it has tokens."""

@@ -7,6 +7,7 @@ from divebell.engine.llm import ChatPrompt
 from divebell.serve.answer import Answer
 from divebell.serve.refusal import Refusal
 from divebell.serve.served import Served, seeded
+from divebell.serve.thinking import Thinking
 from divebell.text.lark import json_rule
 
 Tools = list[dict[str, object]]
@@ -15,29 +16,27 @@ Tools = list[dict[str, object]]
 @dataclass(frozen=True, slots=True)
 class Question:
     """messages, tools: as `LLM.chat` has them. choice: "auto", "none", "required", or a tool as OpenAI names it.
-    parallel: several calls may come in one answer. schema: what the answer is held to where it is no call: a JSON
-    schema, True for any object. thinking: whether to reason first; None: as the model does. options: for `Sampling`.
-    count: how many answers."""
+    parallel: several calls may come in one answer. strict: calls follow the schemas even where none need come.
+    schema: what the answer is held to where it is no call: a JSON schema, True for any object. thinking: what is said
+    of reasoning; None: as the model does. options: for `Sampling`. count: how many answers."""
 
     messages: Sequence[Mapping[str, object]]
     tools: Tools | None = None
     choice: str | Mapping[str, object] = "auto"
     parallel: bool = True
+    strict: bool = False
     schema: Mapping[str, object] | bool | None = None
-    thinking: bool | None = None
+    thinking: Thinking | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     count: int = 1
 
     def prompt(self, served: Served) -> ChatPrompt:
         """What the model reads."""
-        variables = {} if self.thinking is None else {"thinking": self.thinking, "enable_thinking": self.thinking}
+        if self.thinking:
+            self.thinking.check(served.llm.chat_format)
+        variables = self.thinking.variables if self.thinking else None
         prompt = served.llm.chat_prompt(self.messages, self._offered, variables)
         served.limits.check_prompt(len(prompt.ids))
-        chat = served.llm.chat_format
-        if self.thinking and not chat.reasons:
-            raise Refusal(400, "thinking: this model does not reason before it answers; leave it out", param="thinking")
-        if self.thinking is False and chat.governed_after(prompt.text):
-            raise Refusal(400, "thinking: this model reasons before every answer; leave it out", param="thinking")
         return prompt
 
     def answers(self, served: Served) -> list[Answer]:
@@ -57,13 +56,12 @@ class Question:
             if self.choice not in ("auto", "none"):
                 raise Refusal(400, "tool_choice: there are no tools to choose from", param="tool_choice")
             return {} if self.schema is None else {"json_schema": self.schema}
-        calls = None
+        chat = served.llm.chat_format
         if self.choice != "auto":
-            calls = served.llm.chat_format.call_grammar(tools, self.choice, self.parallel)
-        elif self.schema is not None:
-            calls = served.llm.chat_format.call_grammar(tools, "required", self.parallel)
-            calls = either(calls, self.schema)
-        return {} if calls is None else {"grammar": calls}
+            return {"grammar": chat.call_grammar(tools, self.choice, self.parallel)}
+        if self.schema is not None:
+            return {"grammar": either(chat.call_grammar(tools, "required", self.parallel), self.schema)}
+        return chat.strict_calls(tools, self.parallel) if self.strict else {}
 
 
 def either(calls: str, schema: Mapping[str, object] | bool) -> str:

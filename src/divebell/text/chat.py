@@ -111,10 +111,32 @@ class ChatFormat:
             check_schema(f"tools: the parameters of {tool.name!r}", tool.schema)
         return self.dialect.grammar(tools, parallel, Lark(self._token_id, self.marks))
 
+    def strict_calls(self, tools: Sequence[Mapping], parallel: bool = True) -> dict[str, str]:
+        """Options of `divebell.engine.sampling.Sampling` for a free answer whose calls, if any, follow the schemas.
+
+        Raises BadInput as `call_grammar` does, and where nothing tells in time that a call comes.
+        """
+        opening, lark = self.dialect.opening, Lark(self._token_id, self.marks)
+        others = [mark for mark in self.dialect.opens if not mark.startswith(opening.strip())]
+        if not opening or not all(map(lark.is_token, others)):
+            raise BadInput(
+                "tools: 'strict' can't be enforced with tool_choice 'auto' for this model, whose calls have no mark in "
+                "front that tells them from text: leave 'strict' out, or set tool_choice to 'required'"
+            )
+        return {"grammar": self.call_grammar(tools, "required", parallel), "governed_from": opening}
+
     @property
     def reasons(self) -> bool:
         """Whether the model may reason before it answers."""
         return self._thinking is not None
+
+    @cached_property
+    def may_answer_at_once(self) -> bool:
+        """Whether a model that reasons can be told not to: its prompt then is another one, and opens no reasoning."""
+        asked = [{"role": "user", "content": "Hello"}]
+        told = self.render(asked, thinking=False, enable_thinking=False)
+        reasoning = self.render(asked, thinking=True, enable_thinking=True)
+        return told != reasoning and self.governed_after(told) is None
 
     @cached_property
     def dialect(self) -> Dialect:

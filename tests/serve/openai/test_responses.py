@@ -28,7 +28,9 @@ def says(server, monkeypatch):
     answer = llm.answer
 
     def say(text):
-        monkeypatch.setattr(llm, "answer", lambda *a, **more: answer(*a, **more | {"grammar": saying(text)}))
+        monkeypatch.setattr(
+            llm, "answer", lambda *a, **more: answer(*a, **more | {"grammar": saying(text), "governed_from": None})
+        )
 
     return say
 
@@ -138,7 +140,8 @@ def test_an_error_after_the_beginning_is_an_event(server):
         ({"background": True}, "background", "False"),
         ({"store": True}, "store", "False"),
         ({"truncation": "auto"}, "truncation", "'disabled'"),
-        ({"reasoning": {"effort": "low"}}, "reasoning", "not supported"),
+        ({"reasoning": {"effort": "low"}}, "reasoning.effort", "this model does not reason"),
+        ({"reasoning": {"summary": "auto"}}, "reasoning.summary", "not supported"),
         ({"include": ["file_search_call.results"]}, "include", "at most 0"),
         ({"mood": 1}, "mood", "not known"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'function'"),

@@ -9,6 +9,7 @@ from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
 from divebell.serve.question import Question
 from divebell.serve.refusal import Refusal
+from divebell.serve.thinking import Thinking as Wanted
 
 
 class Tool(Form):
@@ -90,8 +91,9 @@ class CountForm(Form):
             tools=[tool.plain() for tool in self.tools or ()],
             choice=self._choice(),
             parallel=not getattr(self.tool_choice, "disable_parallel_tool_use", None),
+            strict=any(tool.strict for tool in self.tools or ()),
             schema=formatted.schema_ if formatted else None,
-            thinking=None if self.thinking is None else self.thinking.type != "disabled",
+            thinking=self.thinking and Wanted(self.thinking.type != "disabled", "thinking"),
             options=options,
         )
 

@@ -18,6 +18,7 @@ from divebell.serve.openai.tools import (
 )
 from divebell.serve.question import Question
 from divebell.serve.refusal import Refusal
+from divebell.serve.thinking import Effort, Thinking
 
 
 class TextPart(Form):
@@ -79,6 +80,7 @@ class ChatForm(Drawing):
     metadata: dict[str, str] | None = None
     modalities: list[Literal["text"]] | None = None
     prompt_cache_key: str | None = None
+    reasoning_effort: Effort | None = None
     safety_identifier: str | None = None
     service_tier: Literal["auto", "default"] | None = None
     store: Literal[False] | None = None
@@ -88,7 +90,6 @@ class ChatForm(Drawing):
     functions: Absent = None
     prediction: Absent = None
     prompt_cache_retention: Absent = None
-    reasoning_effort: Absent = None
     web_search_options: Absent = None
 
     def question(self, limits: Limits) -> Question:
@@ -98,7 +99,9 @@ class ChatForm(Drawing):
             tools=[described(tool) for tool in self.tools or ()],
             choice=choice if isinstance(choice, str) else choice.model_dump(),
             parallel=self.parallel_tool_calls is not False,
+            strict=any(tool.function.strict for tool in self.tools or ()),
             schema=self._schema(),
+            thinking=Thinking.by_effort(self.reasoning_effort, "reasoning_effort"),
             options=self.options(limits),
             count=self.n or 1,
         )

@@ -77,6 +77,7 @@ class Telling:
             "tool_choice": form.model_dump(include={"tool_choice"})["tool_choice"] or "auto",
             "tools": [tool.model_dump() for tool in form.tools or ()],
             "text": _text(form),
+            "reasoning": {"effort": form.reasoning and form.reasoning.effort, "summary": None},
             "store": False,
             "background": False,
             "truncation": "disabled",

@@ -9,6 +9,7 @@ from divebell.serve.limits import Limits
 from divebell.serve.openai.responses_items import Item, Nothing, conversation
 from divebell.serve.openai.tools import Name, ObjectFormat, TextFormat
 from divebell.serve.question import Question
+from divebell.serve.thinking import Effort, Thinking
 
 
 class FunctionTool(Form):
@@ -46,6 +47,12 @@ class StreamOptions(Form):
     include_obfuscation: Literal[False] | None = None
 
 
+class Reasoning(Form):
+    effort: Effort | None = None
+    generate_summary: Absent = None
+    summary: Absent = None
+
+
 class ResponseForm(Form):
     model: str
     input: str | Annotated[list[Item], Field(min_length=1)]
@@ -56,6 +63,7 @@ class ResponseForm(Form):
     tools: list[FunctionTool] | None = None
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | None = None
     parallel_tool_calls: bool | None = None
+    reasoning: Reasoning | None = None
     text: TextConfig | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -74,7 +82,6 @@ class ResponseForm(Form):
     previous_response_id: Absent = None
     prompt: Absent = None
     prompt_cache_retention: Absent = None
-    reasoning: Absent = None
     top_logprobs: Absent = None
 
     def question(self, limits: Limits) -> Question:
@@ -84,7 +91,9 @@ class ResponseForm(Form):
             tools=[tool.plain() for tool in self.tools or ()],
             choice=choice if isinstance(choice, str) else {"type": "function", "function": {"name": choice.name}},
             parallel=self.parallel_tool_calls is not False,
+            strict=any(tool.strict for tool in self.tools or ()),
             schema=self._schema(),
+            thinking=Thinking.by_effort(self.reasoning and self.reasoning.effort, "reasoning.effort"),
             options=self._options(limits),
         )
 

@@ -64,12 +64,15 @@ class Dialect(ABC):
 
     marks: control tokens that have to reach the parser as text; those of `opens` among them.
     ends_reasoning: a call within the reasoning is one: the marks are control tokens, and the end mark was forgotten.
+    opening: what the texts of `grammar` begin with, but for line breaks, as far as it takes to know that a call comes;
+    "" where nothing tells in time.
     """
 
     opens: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     bare = False
     ends_reasoning = False
+    opening = ""
 
     @abstractmethod
     def read(self, reader: Reader, calls: Calls) -> Steps[bool]:

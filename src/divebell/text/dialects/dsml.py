@@ -25,6 +25,7 @@ class Dsml(Dialect):
 
     marks = (DSML,)
     ends_reasoning = True
+    opening = f"\n\n<{DSML}"
 
     def __init__(self, block: str):
         self.block, self.block_end = f"<{DSML}{block}>", f"</{DSML}{block}>"

@@ -17,6 +17,7 @@ OPEN, CLOSE = "<tool_call>", "</tool_call>"
 class Hermes(Dialect):
     opens = (OPEN,)
     marks = (OPEN, CLOSE)
+    opening = OPEN
 
     def read(self, reader: Reader, calls: Calls) -> Steps[bool]:
         yield from reader.take(OPEN)

@@ -19,6 +19,7 @@ class Mistral(Dialect):
     opens = (OPEN,)
     marks = (OPEN, ARGUMENTS, ID)
     ends_reasoning = True
+    opening = OPEN
 
     def read(self, reader: Reader, calls: Calls) -> Steps[bool]:
         yield from reader.take(OPEN)

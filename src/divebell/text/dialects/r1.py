@@ -21,6 +21,7 @@ class DeepSeek(Dialect):
     opens = (CALLS, CALL)
     marks = (CALLS, CALLS_END, CALL, CALL_END, SEPARATOR)
     ends_reasoning = True
+    opening = CALLS
     between = ""
 
     def read(self, reader: Reader, calls: Calls) -> Steps[bool]:

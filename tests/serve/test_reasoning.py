@@ -1,0 +1,201 @@
+"""Models that reason: told to or not, and what they think kept apart from what they answer, in all protocols."""
+
+import json
+
+import anthropic
+import openai
+import pytest
+from servers import TEMPLATE, running, service_of, small_model
+from tools import OPENAI, PARAMETERS, check, saying
+
+from divebell.text.chat import ChatFormat
+from divebell.text.dialects import v4, v32
+
+THOUGHT, SAID = "Rome is far.", "Take a train."
+TEMPLATES = {
+    "choosing": TEMPLATE + "{% if add_generation_prompt %}{{ '<think>' if thinking else '</think>' }}{% endif %}",
+    "always": TEMPLATE.replace("m.content", "m.content.split('</think>')[-1]")
+    + "{% if add_generation_prompt %}<think>\n{% endif %}",
+    "never": TEMPLATE,
+}
+CODES = {"v32": v32, "v4": v4}
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One model of random weights for each way to reason."""
+    folders = {name: small_model(tmp_path_factory.mktemp(name), template=text) for name, text in TEMPLATES.items()}
+    coded = dict.fromkeys(CODES, folders["never"])
+    service = service_of(folders | coded)
+    for name, code in CODES.items():
+        service.models[name].llm._voice.chat = ChatFormat({}, {}, code=code)
+    with running(service) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def anthropic_client(server):
+    with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as one:
+        yield one
+
+
+@pytest.fixture
+def thinks(server, monkeypatch):
+    """The model "choosing" thinks THOUGHT, and says SAID."""
+    llm, forced = server.service.models["choosing"].llm, saying(f"{THOUGHT}</think>{SAID}")
+    answer, more = llm.answer, {"grammar": forced, "governed_after": None}
+    monkeypatch.setattr(llm, "answer", lambda *a, **options: answer(*a, **options | more))
+
+
+@pytest.fixture
+def prompts(server, monkeypatch):
+    """What each model has been asked, as text."""
+    seen = []
+    for served in server.service.models.values():
+        prompt = served.llm.chat_prompt
+        monkeypatch.setattr(served.llm, "chat_prompt", lambda *a, prompt=prompt: seen.append(prompt(*a)) or seen[-1])
+    return seen
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_chat_completions_keep_them_apart(client, thinks, stream):
+    ask = {"model": "choosing", "messages": HELLO, "reasoning_effort": "high", "max_tokens": 100}
+    answer = client.chat.completions.create(**ask, stream=stream)
+    if not stream:
+        message = answer.choices[0].message
+        assert (message.reasoning_content, message.content) == (THOUGHT, SAID)
+        return
+    deltas = [chunk.choices[0].delta for chunk in answer]
+    assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == THOUGHT
+    assert "".join(delta.content or "" for delta in deltas) == SAID
+
+
+def test_responses_have_items_of_reasoning(client, thinks):
+    ask = {"model": "choosing", "input": "Hello", "reasoning": {"effort": "medium"}, "max_output_tokens": 100}
+    whole = client.responses.create(**ask)
+    with client.responses.stream(**ask) as stream:
+        events, streamed = list(stream), stream.get_final_response()
+    for answer in (whole, streamed):
+        reasoning, message = answer.output
+        assert (reasoning.type, reasoning.content[0].text) == ("reasoning", THOUGHT)
+        assert message.content[0].text == SAID
+        assert answer.usage.output_tokens_details.reasoning_tokens > 0
+        assert answer.reasoning.effort == "medium"
+    assert "".join(e.delta for e in events if e.type == "response.reasoning_text.delta") == THOUGHT
+
+
+def test_messages_have_blocks_of_thinking(anthropic_client, thinks):
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    ask = {"model": "choosing", "messages": HELLO, "max_tokens": 2048, "thinking": thinking}
+    whole = anthropic_client.messages.create(**ask)
+    with anthropic_client.messages.stream(**ask) as stream:
+        streamed = stream.get_final_message()
+    for answer in (whole, streamed):
+        thought, said = answer.content
+        assert (thought.type, thought.thinking, said.text) == ("thinking", THOUGHT, SAID)
+
+
+@pytest.mark.parametrize("model", ["choosing", "v32", "v4"])
+@pytest.mark.parametrize(("effort", "mark"), [("none", "</think>"), ("low", "<think>"), ("max", "<think>")])
+def test_a_model_that_has_the_choice_is_told(client, prompts, model, effort, mark):
+    client.chat.completions.create(model=model, messages=HELLO, max_tokens=1, extra_body={"reasoning_effort": effort})
+    client.responses.create(
+        model=model, input="Hello", max_output_tokens=1, extra_body={"reasoning": {"effort": effort}}
+    )
+    for prompt in prompts:
+        assert prompt.text.endswith(mark)
+        assert ("Absolute maximum" in prompt.text) == (model == "v4" and effort == "max")
+
+
+def test_messages_tell_it_too(anthropic_client, prompts):
+    for kind, mark in {"disabled": "</think>", "adaptive": "<think>"}.items():
+        anthropic_client.messages.create(model="v4", messages=HELLO, max_tokens=1, thinking={"type": kind})
+        assert prompts[-1].text.endswith(mark)
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "why"),
+    [("always", "none", "reasons before every answer"), ("never", "low", "does not reason before it answers")],
+)
+def test_what_a_model_can_t_do_is_refused_by_name(client, anthropic_client, model, effort, why):
+    kind = {"type": "disabled"} if effort == "none" else {"type": "adaptive"}
+    asks = {
+        "reasoning_effort": lambda: client.chat.completions.create(
+            model=model, messages=HELLO, extra_body={"reasoning_effort": effort}
+        ),
+        "reasoning.effort": lambda: client.responses.create(
+            model=model, input="Hello", extra_body={"reasoning": {"effort": effort}}
+        ),
+        "thinking": lambda: anthropic_client.messages.create(model=model, messages=HELLO, max_tokens=1, thinking=kind),
+    }
+    for field, ask in asks.items():
+        with pytest.raises((openai.BadRequestError, anthropic.BadRequestError)) as caught:
+            ask()
+        assert f"{field}: this model {why}" in str(caught.value)
+
+
+def test_what_goes_without_saying_is_taken(client):
+    for model, effort in (("always", "medium"), ("never", "none")):
+        client.chat.completions.create(
+            model=model, messages=HELLO, max_tokens=1, extra_body={"reasoning_effort": effort}
+        )
+
+
+@pytest.fixture
+def first(server, monkeypatch):
+    """first(text): the next answer of "choosing" begins with this text, where it is allowed; what follows is drawn."""
+    llm = server.service.models["choosing"].llm
+    model = llm.engine._core.model
+    logits = model.logits
+
+    def begin(text):
+        script = llm.tokenizer.encode(text, add_special_tokens=False)
+
+        def scripted(hidden):
+            rows = logits(hidden)
+            [sequence] = llm.engine._core.scheduler.running
+            for row, token in zip(rows, script[len(sequence.ids) - sequence.given :], strict=False):
+                row[token] = 100.0
+            return rows
+
+        monkeypatch.setattr(model, "logits", scripted)
+
+    return begin
+
+
+def test_an_answer_follows_its_schema_after_the_reasoning(client, first):
+    first(f"{THOUGHT}</think>")
+    format = {"type": "json_schema", "json_schema": {"name": "f", "schema": PARAMETERS}}
+    ask = {"model": "choosing", "messages": HELLO, "reasoning_effort": "low", "max_tokens": 300, "temperature": 0}
+    message = client.chat.completions.create(**ask, response_format=format).choices[0].message
+    assert message.reasoning_content == THOUGHT
+    check(json.loads(message.content))
+
+
+@pytest.mark.parametrize("effort", ["none", "low"])
+def test_a_strict_call_follows_its_schema_where_none_was_required(client, first, effort):
+    thought = f"{THOUGHT}</think>" if effort == "low" else ""
+    first(f"{thought}Let me see.<tool_call>")
+    strict = [{"type": "function", "function": OPENAI[0]["function"] | {"strict": True}}]
+    ask = {"model": "choosing", "messages": HELLO, "reasoning_effort": effort, "max_tokens": 400, "temperature": 0}
+    choice = client.chat.completions.create(**ask, tools=strict, parallel_tool_calls=False).choices[0]
+    assert choice.message.content == "Let me see."
+    [one] = choice.message.tool_calls
+    check(json.loads(one.function.arguments))
+    assert choice.finish_reason == "tool_calls"
+
+
+def test_a_strict_tool_need_not_be_called(client, first):
+    first("No tool")
+    strict = [{"type": "function", "function": OPENAI[0]["function"] | {"strict": True}}]
+    ask = {"model": "choosing", "messages": HELLO, "max_tokens": 7, "temperature": 0}
+    message = client.chat.completions.create(**ask, tools=strict).choices[0].message
+    assert message.content.startswith("No tool")
+    assert message.tool_calls is None
