@@ -34,7 +34,12 @@ class Binding:
     def matrix(self, name: str) -> Any:
         return self.ops.weight(self._tensors(name)[0])
 
-    def vector(self, name: str) -> np.ndarray | None:
+    def vector(self, name: str) -> Any:
+        """float32 (n,) as the ops have it; None if the model has no such parameter."""
+        values = self.numbers(name)
+        return None if values is None else self.ops.vector(values)
+
+    def numbers(self, name: str) -> np.ndarray | None:
         """float32 (n,), finite; None if the model has no such parameter."""
         if name not in self.parameters:
             return None

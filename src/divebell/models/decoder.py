@@ -21,6 +21,7 @@ class Model:
 
     config: the architecture's own, with `vocab_size`, `max_positions`, `hidden`, `layers`.
     cache_layout: per layer, name of each cache component -> elements of `cache_dtype` per token.
+    layers: called in order; training wraps them.
     """
 
     def __init__(self, architecture: ModuleType, config: Any, binding: Binding, cache: str):
@@ -31,7 +32,7 @@ class Model:
         self._embedding = binding.matrix("embedding")
         self._head = self._embedding if config.tied else binding.matrix("head")
         self._norm = binding.vector("norm")
-        self._layers: list[Layer] = [
+        self.layers: list[Layer] = [
             architecture.Layer(config, index, binding, self._rope) for index in range(config.layers)
         ]
 
@@ -39,7 +40,7 @@ class Model:
         """Hidden rows after the final norm, float32 (T, d). Writes the batch's tokens to the cache."""
         self._rope.reach(int(batch.lengths.max()))
         state = self._ops.embed(self._embedding, batch.ids)
-        for layer, pages in zip(self._layers, cache, strict=True):
+        for layer, pages in zip(self.layers, cache, strict=True):
             state = layer(state, batch, pages)
         return self._ops.rms_norm(state, self._norm, self.config.eps)
 

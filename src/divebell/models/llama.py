@@ -168,7 +168,7 @@ def cache_layout(config: Config) -> list[dict[str, int]]:
 
 
 def rope(config: Config, binding: Binding) -> Rope:
-    factors = binding.vector("rope_factors")
+    factors = binding.numbers("rope_factors")
     return config.rope if factors is None else config.rope.divided_by(factors)
 
 
@@ -216,9 +216,7 @@ class BiasedMlp:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         gate, up = self.ops.linears(x, self.weights[:2], self.biases[:2])
-        with np.errstate(over="ignore"):
-            gated = gate / (np.float32(1) + np.exp(-gate)) * up
-        return self.ops.linears(gated, self.weights[2:], self.biases[2:])[0]
+        return self.ops.linears(self.ops.gated(gate, up), self.weights[2:], self.biases[2:])[0]
 
 
 def check_heads(fields: Fields, shape: dict[str, int]) -> None:

@@ -135,8 +135,8 @@ class Attention:
         return self.ops.linears(mixed, self.o, self.o_bias)[0]
 
     def _normed(self, kv: np.ndarray) -> np.ndarray:
-        latent = np.ascontiguousarray(kv[:, : self.latent.rank])
-        return np.concatenate([self.ops.rms_norm(latent, self.kv_norm, EPS), kv[:, self.latent.rank :]], axis=1)
+        latent, key = kv[:, : self.latent.rank], kv[:, self.latent.rank :]
+        return self.ops.joined([self.ops.rms_norm(latent, self.kv_norm, EPS), key])
 
     def _rotate(self, x: np.ndarray, batch: Batch) -> np.ndarray:
         return self.ops.rotate(x, batch.positions, self.rope.rows, self.latent.interleaved)

@@ -1,16 +1,20 @@
 """The functions that models are written in, each in several hands with one signature.
 
 `divebell.ops.reference` (numpy, float32, the shortest correct form) is the specification; `divebell.ops.native` (C++)
-is what people run. A model takes either module as its `ops`. T tokens, d hidden width, H heads; all arrays float32 and
-C-contiguous unless said otherwise; every function returns new arrays and leaves its inputs alone, except the cache.
+is what people run; `divebell.ops.torch` is what tuning differentiates, with tensors for arrays. A model takes any of
+these modules as its `ops`. T tokens, d hidden width, H heads; all arrays float32 and C-contiguous unless said otherwise;
+every function returns new arrays and leaves its inputs alone, except the cache.
 
   weight(tensor) -> Weight                    a matrix (rows, cols) in its stored blocks; opaque
+  vector(values) -> array (n,)                a norm's or bias's numbers, as this hand's arrays are
   experts(gates, ups, downs, shared=None) -> Experts    lists of E tensors (width, d), (width, d), (d, width); shared:
       gate, up, down that every token passes; opaque
   up_projections(kv_b=tensor) -> UpProjections      (H * (nope + v), rank): per head its keys' rows, then its values'
   up_projections(k_b=tensor, v_b=tensor)            the same as GGUF splits it: (H, rank, nope) and (H, v, rank)
   embed(table, ids) -> (T, d)                 rows of a Weight
   rms_norm(x, weight, eps) -> like x          over the last axis
+  joined(parts) -> (T, sum of widths)         arrays (T, width) side by side
+  gated(gate, up) -> like up                  silu(gate) * up
   linears(x, weights, biases=None) -> list of (T, rows)    several matrices over the same x; biases: arrays or None each
   swiglu(x, gate, up, down) -> (T, d)         down(silu(gate x) * (up x))
   rotate(x, positions, table, interleaved) -> like x    RoPE on the last r numbers of x (T, n, dim), the rest copied;
@@ -22,6 +26,7 @@ C-contiguous unless said otherwise; every function returns new arrays and leaves
   mla(q, latent, pages, up, batch, scale) -> (T, H * v_dim)            q (T, H, nope + rope), latent (T, rank + rope),
       both rotated, latent's first `rank` numbers normed; pages: of width rank + rope
 Both write this step's rows to the cache, then attend; a token at position p sees positions 0..p of its own sequence.
+Torch's have no cache: each sequence of a batch is whole, and `pages` are left alone.
 
 What the sampler asks of logits x (..., n), by blocks of BLOCK numbers along the last axis:
   block_maxima(x) -> (..., blocks)            NaN where a block has one

@@ -8,6 +8,9 @@ from divebell import _native
 from divebell._native import Experts, UpProjections, Weight
 from divebell.ops import BLOCK, Router
 from divebell.ops.batch import Batch
+from divebell.ops.reference import gated as gated
+from divebell.ops.reference import joined as joined
+from divebell.ops.reference import vector as vector
 from divebell.weights.tensor import Tensor
 
 threads = _native.threads

@@ -53,6 +53,18 @@ def up_projections(kv_b: Tensor | None = None, k_b: Tensor | None = None, v_b: T
     return UpProjections(*(None if tensor is None else tensor.f32() for tensor in (kv_b, k_b, v_b)))
 
 
+def vector(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts, axis=-1)
+
+
+def gated(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    return gate * _sigmoid(gate) * up
+
+
 def embed(table: Weight, ids: np.ndarray) -> np.ndarray:
     return table[ids]
 
@@ -70,7 +82,7 @@ def linears(
 
 
 def swiglu(x: np.ndarray, gate: Weight, up: Weight, down: Weight) -> np.ndarray:
-    return (_silu(x @ gate.T) * (x @ up.T)) @ down.T
+    return gated(x @ gate.T, x @ up.T) @ down.T
 
 
 def rotate(x: np.ndarray, positions: np.ndarray, table: np.ndarray, interleaved: bool) -> np.ndarray:
@@ -162,10 +174,6 @@ def _blocks(x: np.ndarray) -> np.ndarray:
     *rows, n = x.shape
     padded = np.pad(x, [(0, 0)] * len(rows) + [(0, -n % BLOCK)], constant_values=-np.inf)
     return padded.reshape(*rows, -(-n // BLOCK), BLOCK)
-
-
-def _silu(x: np.ndarray) -> np.ndarray:
-    return x * _sigmoid(x)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
