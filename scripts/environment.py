@@ -33,7 +33,7 @@ def main(extras):
     if not working(PYTHON):
         make_environment()
     run("pip", "install", *build_tools())
-    if "test" in extras:
+    if {"test", "tune"} & set(extras):
         install_torch()
     target = f".[{','.join(extras)}]" if extras else "."
     run("pip", "install", "--no-build-isolation", "--editable", target)

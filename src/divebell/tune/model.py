@@ -1,0 +1,79 @@
+"""A model on `ops.torch`, whose weights are known by their own names, as the architecture's `parameters` has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.checkpoint import checkpoint as recomputed
+
+from divebell import models
+from divebell.models.binding import Binding
+from divebell.models.decoder import Model
+from divebell.models.parameter import PARTS, Parameter
+from divebell.ops import torch as ops
+from divebell.ops.batch import Batch
+from divebell.ops.torch import UpProjections, Weight
+
+
+class Trainee:
+    """weights: by name; of a stack of experts, "layers.3.experts.gate" is a list. vectors: norms and biases by name.
+
+    ups: the up-projections of each MLA layer by the beginning of their names, such as "layers.3.".
+    """
+
+    def __init__(self, checkpoint: Any, conversion: str = "stored", ops: Any = ops):
+        module, self.config = models.architecture(checkpoint.architecture), models.configuration(checkpoint)
+        self.checkpoint = checkpoint
+        binding = _Remembered(checkpoint, module.parameters(self.config), ops, conversion, module.unused(self.config))
+        self.model = Model(module, self.config, binding, "f32")
+        self.parameters: dict[str, Parameter] = binding.parameters
+        self.weights, self.vectors, self.ups = binding.weights, binding.vectors, binding.ups
+
+    def hidden(self, sequences: Sequence[np.ndarray]) -> torch.Tensor:
+        """Rows after the final norm, (T, d), of whole sequences of token ids side by side; none sees another's."""
+        batch = Batch.of(list(sequences), [0] * len(sequences), [[0]] * len(sequences))
+        return self.model.forward(batch, [dict.fromkeys(layer) for layer in self.model.cache_layout])
+
+    def logits(self, sequences: Sequence[np.ndarray]) -> torch.Tensor:
+        """(T, vocabulary)"""
+        return self.model.logits(self.hidden(sequences))
+
+    def recompute_layers(self) -> None:
+        """Keeps no activations within layers: backward runs each of them once more."""
+        self.model.layers = [_recomputed(layer) for layer in self.model.layers]
+
+
+def _recomputed(layer: Any) -> Any:
+    return lambda *inputs: recomputed(layer, *inputs, use_reentrant=False)
+
+
+class _Remembered(Binding):
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.weights: dict[str, Weight | list[Weight]] = {}
+        self.vectors: dict[str, torch.nn.Parameter] = {}
+        self.ups: dict[str, UpProjections] = {}
+
+    def matrix(self, name: str) -> Weight:
+        return self.weights.setdefault(name, super().matrix(name))
+
+    def vector(self, name: str) -> torch.nn.Parameter | None:
+        values = super().vector(name)
+        if values is not None:
+            self.vectors[name] = values
+        return values
+
+    def experts(self, name: str, shared: str) -> ops.Experts:
+        experts = super().experts(name, shared)
+        for index, part in enumerate(PARTS):
+            self.weights[f"{name}.{part}"] = [feed[index] for feed in experts.routed]
+            if experts.shared:
+                self.weights[f"{shared}.{part}"] = experts.shared[index]
+        return experts
+
+    def up_projections(self, prefix: str) -> UpProjections:
+        up = self.ups[prefix] = super().up_projections(prefix)
+        named = {"kv_b": up.whole, "k_b": up.keys, "v_b": up.values}
+        self.weights |= {prefix + name: weight for name, weight in named.items() if weight}
+        return up
