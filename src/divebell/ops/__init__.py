@@ -2,8 +2,8 @@
 
 `divebell.ops.reference` (numpy, float32, the shortest correct form) is the specification; `divebell.ops.native` (C++)
 is what people run; `divebell.ops.torch` is what tuning differentiates, with tensors for arrays. A model takes any of
-these modules as its `ops`. T tokens, d hidden width, H heads; all arrays float32 and C-contiguous unless said otherwise;
-every function returns new arrays and leaves its inputs alone, except the cache.
+these modules as its `ops`. T tokens, d hidden width, H heads; all arrays float32 and C-contiguous unless said
+otherwise; every function returns new arrays and leaves its inputs alone, except the cache.
 
   weight(tensor) -> Weight                    a matrix (rows, cols) in its stored blocks; opaque
   vector(values) -> array (n,)                a norm's or bias's numbers, as this hand's arrays are
