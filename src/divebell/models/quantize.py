@@ -1,6 +1,5 @@
 """A checkpoint in D4 or D8: which of its tensors get fewer bits, and the files that come of it."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,17 +10,15 @@ import numpy as np
 
 from divebell.errors import BadInput, Unsupported
 from divebell.models import architecture, configuration
+from divebell.models.write import write_model
 from divebell.weights.entry import Entry
 from divebell.weights.formats import D4, D8, F32, Format
 from divebell.weights.quantize import encoded
-from divebell.weights.rewrite_gguf import rewrite_gguf
 from divebell.weights.tensor import Tensor
-from divebell.weights.write_safetensors import write_safetensors
 
 FORMATS = {"q4": D4, "q8": D8}
 _FLOATS = ("norm", "bias", "router")
 _ENDS = ("embedding", "head")  # D8 always: see docs/log.md
-_COPIED = (".json", ".jinja", ".model", ".txt", ".md")
 
 Importance = Callable[[str, int | None], np.ndarray | None]
 """A stored tensor's name, and parts if it is a stack -> float32 (columns,) or (parts, columns); None: all the same."""
@@ -73,12 +70,8 @@ def quantize(plan: Plan, out: Path, importance: Importance) -> None:
     little room; Mismatch for a tensor that can't be quantized.
     """
     check_out(plan, out)
-    checkpoint = plan.checkpoint
-    data = _pieces(plan, importance)
-    if checkpoint.kind == "gguf":
-        rewrite_gguf(checkpoint.files[0], out, plan.entries, data)
-    else:
-        _write_folder(plan, out, data)
+    described = plan.checkpoint.config | {"quantization_config": {"quant_method": "divebell"}}
+    write_model(plan.checkpoint, out, plan.entries, _pieces(plan, importance), described)
 
 
 def check_out(plan: Plan, out: Path) -> None:
@@ -104,18 +97,3 @@ def _pieces(plan: Plan, importance: Importance) -> Iterator[np.ndarray]:
             yield from encoded(tensor, entry.format, importance(entry.name, parts))
         else:
             yield tensor.data if entry.format is tensor.format else tensor.f32().reshape(-1).view(np.uint8)
-
-
-def _write_folder(plan: Plan, out: Path, data: Iterator[np.ndarray]) -> None:
-    source, draft = Path(plan.checkpoint.path), out.with_name(out.name + ".part")
-    draft.mkdir()
-    try:
-        for file in source.iterdir():
-            if file.suffix in _COPIED and file.is_file() and not file.name.endswith(".safetensors.index.json"):
-                shutil.copyfile(file, draft / file.name)
-        write_safetensors(draft, plan.entries, data)
-        described = plan.checkpoint.config | {"quantization_config": {"quant_method": "divebell"}}
-        (draft / "config.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
-        draft.replace(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

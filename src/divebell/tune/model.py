@@ -29,6 +29,7 @@ class Trainee:
         self.model = Model(module, self.config, binding, "f32")
         self.parameters: dict[str, Parameter] = binding.parameters
         self.weights, self.vectors, self.ups = binding.weights, binding.vectors, binding.ups
+        self.numbers = binding.numbers
 
     def hidden(self, sequences: Sequence[np.ndarray]) -> torch.Tensor:
         """Rows after the final norm, (T, d), of whole sequences of token ids side by side; none sees another's."""

@@ -21,7 +21,7 @@ def write_safetensors(folder: Path, entries: Sequence[Entry], data: Iterator[np.
     if len(shards) == 1:
         names = ["model.safetensors"]
     for name, shard in zip(names, shards, strict=True):
-        _write_file(folder / name, shard, data)
+        write_file(folder / name, shard, data)
     if len(shards) > 1:
         places = {stored_name(entry): name for name, shard in zip(names, shards, strict=True) for entry in shard}
         index = {"metadata": {"total_size": sum(e.nbytes for e in entries)}, "weight_map": places}
@@ -50,7 +50,7 @@ def _shards(entries: Sequence[Entry]) -> list[list[Entry]]:
     return shards
 
 
-def _write_file(path: Path, entries: Sequence[Entry], data: Iterator[np.ndarray]) -> None:
+def write_file(path: Path, entries: Sequence[Entry], data: Iterator[np.ndarray]) -> None:
     header, begin = {}, 0
     for entry in entries:
         offsets = [begin, begin + entry.nbytes]

@@ -1,0 +1,166 @@
+"""LoRA (arXiv 2106.09685): low-rank additions to frozen weights, named and laid out as peft saves them.
+
+Routed experts are laid out as peft does it for transformers 5, where a layer's experts are two stacked parameters: one
+A and B for gates and ups together, one for downs, the experts' ranks side by side.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from divebell.models.parameter import Parameter
+from divebell.tune.model import Trainee
+from divebell.weights.adapter import write_adapter
+
+KINDS = ("attention", "mlp", "experts", "shared_experts")  # and "router", only where it is asked for
+_SPLIT = ("k_b", "v_b")  # GGUF's halves of kv_b, which a single adapter is for
+
+
+class LowRank:
+    """scale * B (A x), of one matrix, or of a stack of `experts` that keep their ranks apart.
+
+    a: (rank * experts, columns), expert after expert. b: (rows, rank * experts), the experts of each rank side by side.
+    """
+
+    def __init__(self, rows: int, columns: int, rank: int, scale: float, experts: int = 1):
+        self.scale, self.experts = scale, experts
+        self.a = torch.nn.Parameter(torch.empty(rank * experts, columns))
+        self.b = torch.nn.Parameter(torch.zeros(rows, rank * experts))
+        torch.nn.init.kaiming_uniform_(self.a, a=sqrt(5))
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * functional.linear(functional.linear(x, self.a), self.b)
+
+    def of_expert(self, expert: int, rows: slice) -> Any:
+        """What is added to some rows of an expert."""
+
+        def added(x: torch.Tensor) -> torch.Tensor:
+            a = self.a.unflatten(0, (self.experts, -1))[expert]
+            b = self.b[rows].unflatten(1, (-1, self.experts))[..., expert]
+            return self.scale * functional.linear(functional.linear(x, a), b)
+
+        return added
+
+
+@dataclass
+class Lora:
+    """Adapters at every matrix of the chosen kinds (KINDS, "router").
+
+    weights: how the base is held: "f32", "bf16" or as it is "stored".
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    kinds: tuple[str, ...] = KINDS
+    weights: str = "stored"
+
+    def attach(self, trainee: Trainee) -> dict[str, torch.nn.Parameter]:
+        """What is trained, by its name in peft's files. Raises nothing; a model has all kinds or lacks some."""
+        self._rows = _gguf_rows(trainee)
+        self._adapters: dict[str, LowRank] = {}
+        for name, parameter in trainee.parameters.items():
+            if parameter.kind in self.kinds:
+                self._attach(trainee, name, parameter)
+        return {
+            f"{module}.lora_{part}.weight": getattr(adapter, part.lower())
+            for module, adapter in self._adapters.items()
+            for part in "AB"
+        }
+
+    def _attach(self, trainee: Trainee, name: str, parameter: Parameter) -> None:
+        own, _, part = name.rpartition(".")
+        if parameter.is_stack:
+            self._attach_experts(trainee, own, part, parameter)
+        elif part in _SPLIT:
+            self._attach_split(trainee, f"{own}.")
+        elif len(parameter.shape) == 2:
+            trainee.weights[name].adapter = self._new(_module(parameter), *parameter.shape)
+
+    def _attach_experts(self, trainee: Trainee, own: str, part: str, parameter: Parameter) -> None:
+        if part == "up":  # with the gate
+            return
+        experts, rows, columns = parameter.shape
+        module = parameter.hf.split(".{e}.")[0]
+        fused = part == "gate"
+        adapter = self._new(f"{module}.base_layer" if fused else module, rows * (1 + fused), columns, experts)
+        for index, each in enumerate(("gate", "up") if fused else ("down",)):
+            taken = slice(index * rows, (index + 1) * rows)
+            for expert, weight in enumerate(trainee.weights[f"{own}.{each}"]):
+                weight.adapter = adapter.of_expert(expert, taken)
+
+    def _attach_split(self, trainee: Trainee, prefix: str) -> None:
+        up = trainee.ups[prefix]
+        rows = sum(w.shape[1] for w in up.keys) + sum(w.shape[0] for w in up.values)
+        up.adapter = up.adapter or self._new(f"model.{prefix}self_attn.kv_b_proj", rows, up.rank)
+
+    def _new(self, module: str, rows: int, columns: int, experts: int = 1) -> LowRank:
+        adapter = LowRank(rows, columns, self.rank, self.alpha / self.rank, experts)
+        self._adapters[module] = adapter
+        return adapter
+
+    def save(self, trainee: Trainee, folder: Path) -> Path:
+        """adapter_config.json and adapter_model.safetensors in a folder `adapter`."""
+        out = folder / "adapter"
+        out.mkdir(exist_ok=True)
+        tensors = {}
+        for module, adapter in self._adapters.items():
+            order = self._rows.get(module, slice(None))
+            tensors[f"base_model.model.{module}.lora_A.weight"] = adapter.a.detach().numpy()
+            tensors[f"base_model.model.{module}.lora_B.weight"] = adapter.b.detach()[order].numpy()
+        write_adapter(out, self._config(trainee), tensors)
+        return out
+
+    def _config(self, trainee: Trainee) -> dict[str, Any]:
+        modules, parameters = _targets(trainee, list(self._adapters))
+        return {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": str(trainee.checkpoint.path),
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "target_modules": modules,
+            "target_parameters": parameters or None,
+            "inference_mode": True,
+        }
+
+
+def _module(parameter: Parameter) -> str:
+    return parameter.hf.removesuffix(".weight")
+
+
+def _targets(trainee: Trainee, modules: list[str]) -> tuple[list[str], list[str]]:
+    """peft's target_modules and target_parameters.
+
+    Of a model with experts peft takes gate_proj, up_proj and down_proj for the routed ones, wherever they are, so that
+    those of dense layers and shared experts have to be told as parameters.
+    """
+    if not getattr(trainee.config, "experts", None):
+        return sorted({module.rpartition(".")[2] for module in modules}), []
+    attention = sorted({m.rpartition(".")[2] for m in modules if ".self_attn." in m})
+    found = set()
+    for module in (m for m in modules if ".self_attn." not in m):
+        _, own = module.split(".mlp", 1)
+        routed = {".experts": "mlp.experts.down_proj", ".experts.base_layer": "mlp.experts.gate_up_proj"}
+        found.add(routed.get(own, f"mlp{own}.weight"))
+    return attention, sorted(found)
+
+
+def _gguf_rows(trainee: Trainee) -> dict[str, torch.Tensor]:
+    """By module, which rows of a GGUF's are those of Hugging Face's, in order, where the two differ.
+
+    llama.cpp's converter puts the two halves of a rotated head side by side (convert_hf_to_gguf.py, `permute`).
+    """
+    config, found = trainee.config, {}
+    if trainee.checkpoint.kind != "gguf" or not getattr(config, "interleaved", False):
+        return found
+    for layer in range(config.layers):
+        for name, heads in (("q", config.heads), ("k", config.groups)):
+            pairs = torch.arange(heads * config.head_dim).view(heads, config.head_dim // 2, 2)
+            found[f"model.layers.{layer}.self_attn.{name}_proj"] = pairs.transpose(1, 2).flatten()
+    return found

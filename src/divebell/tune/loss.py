@@ -1,0 +1,28 @@
+"""What is minimised."""
+
+import torch
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from divebell.tune.model import Trainee
+from divebell.tune.samples import Pack
+
+ROWS = 256  # of logits at a time: a vocabulary is wide, and backward makes them again
+
+
+def next_token_loss(trainee: Trainee, pack: Pack) -> torch.Tensor:
+    """The sum, over the trained tokens, of -ln p of each after all before it in its sample. Logits are made of no
+    other rows."""
+    hidden = trainee.hidden([sample.ids for sample in pack])
+    rows, ids, begin = [], [], 0
+    for sample in pack:
+        learned = sample.trained[1:].nonzero()[0]
+        rows.append(torch.from_numpy(begin + learned))
+        ids.append(torch.from_numpy(sample.ids[1:][learned]).long())
+        begin += len(sample)
+    parts = zip(hidden[torch.cat(rows)].split(ROWS), torch.cat(ids).split(ROWS), strict=True)
+    return sum(checkpoint(_loss_of_rows, trainee, part, own, use_reentrant=False) for part, own in parts)
+
+
+def _loss_of_rows(trainee: Trainee, rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(trainee.model.logits(rows).float(), ids, reduction="sum")

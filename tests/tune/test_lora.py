@@ -1,0 +1,82 @@
+"""LoRA against transformers and peft: the same curve, and adapters that peft loads."""
+
+import numpy as np
+import peft
+import pytest
+import torch
+from checkpoints import build
+from torch.nn import functional
+
+from divebell.tune.loop import train
+from divebell.tune.lora import Lora
+from divebell.tune.loss import next_token_loss
+from divebell.tune.model import Trainee
+from divebell.tune.optimizer import ADAM, Optimizer
+from divebell.tune.samples import Sample
+from divebell.weights.checkpoint import open_checkpoint
+
+RATE = 1e-3
+
+
+def texts(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Texts with something to learn: they count upwards."""
+    random = np.random.default_rng(seed)
+    return [(random.integers(0, 320) + np.arange(random.integers(8, 40), dtype=np.int32)) % 320 for _ in range(count)]
+
+
+def tuned(folder, method, steps: int, before=lambda parameters: None) -> tuple[Trainee, list[float]]:
+    trainee = Trainee(open_checkpoint(folder), "f32")
+    parameters = method.attach(trainee)
+    before(parameters)
+    samples = [Sample(ids, np.ones(len(ids), bool)) for ids in texts(2 * steps)]
+    batches = [[samples[i : i + 2]] for i in range(0, len(samples), 2)]
+    optimizer = Optimizer("adamw", parameters, RATE)
+    return trainee, [step.loss for step in train(trainee, batches, next_token_loss, optimizer, lambda step: RATE)]
+
+
+def peft_model(name: str, folder) -> peft.PeftModel:
+    return peft.PeftModel.from_pretrained(build(name), folder, is_trainable=True)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("deepseek_v3", 50), ("qwen2", 10)])
+def test_the_loss_curve_is_that_of_peft(name, steps, tiny, tmp_path):
+    method = Lora(rank=4, alpha=8)
+    start = {}
+    _, losses = tuned(tiny(name), method, steps, lambda p: start.update({k: v.detach().clone() for k, v in p.items()}))
+    untrained = Trainee(open_checkpoint(tiny(name)), "f32")
+    own = method.attach(untrained)
+    with torch.no_grad():
+        [own[key].copy_(value) for key, value in start.items()]
+    model = peft_model(name, method.save(untrained, tmp_path)).train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert sum(p.numel() for p in trained) == sum(p.numel() for p in own.values())
+    optimizer, all_texts = torch.optim.AdamW(trained, lr=RATE, weight_decay=0, **ADAM), texts(2 * steps)
+    for step, loss in enumerate(losses):
+        pair = [torch.from_numpy(ids).long() for ids in all_texts[2 * step : 2 * step + 2]]
+        sums = [functional.cross_entropy(model(ids[None]).logits[0, :-1], ids[1:], reduction="sum") for ids in pair]
+        reference = sum(sums) / sum(len(ids) - 1 for ids in pair)
+        reference.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        assert loss == pytest.approx(reference.item(), abs=1e-3), f"step {step}"
+
+
+@pytest.mark.parametrize("name", ["llama-tied-llama3", "deepseek_v2-lite", "deepseek_v3"])
+def test_peft_loads_what_was_trained(name, tiny, tmp_path):
+    method = Lora(rank=4, alpha=8)
+    trainee, _ = tuned(tiny(name), method, 3)
+    ids = texts(1, seed=9)[0]
+    with torch.no_grad():
+        expected = peft_model(name, method.save(trainee, tmp_path)).eval()(torch.from_numpy(ids)[None].long()).logits[0]
+        logits, before = trainee.logits([ids]), build(name)(torch.from_numpy(ids)[None].long()).logits[0]
+    assert (logits - expected).abs().max() <= 2e-4 * expected.std()
+    assert (logits - before).abs().max() > 0.01 * expected.std()
+
+
+def test_the_router_is_left_alone_unless_asked(tiny):
+    names = [
+        set(Lora(kinds=kinds).attach(Trainee(open_checkpoint(tiny("deepseek_v3")))))
+        for kinds in (("experts",), ("experts", "router"))
+    ]
+    assert {name.split(".mlp.")[1] for name in names[1] - names[0]} == {"gate.lora_A.weight", "gate.lora_B.weight"}
