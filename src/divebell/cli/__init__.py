@@ -14,6 +14,7 @@ _COMMANDS = {
     "inspect": "Show what a model is, from its headers alone.",
     "perplexity": "Score a model on a text.",
     "quantize": "Write a model with 4 or 8 bits a weight.",
+    "tune": "Train a model on your own rows: adapters, or all of it.",
     "synth": "Write a checkpoint of random weights at a config.json's shape.",
     "bench": "Time prompts and decoding, against the machine's floor.",
     "cache": "Show or delete what is kept on disk of computed prompts.",

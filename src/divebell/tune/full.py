@@ -1,11 +1,12 @@
 """Every weight trained, in float32; the result is a checkpoint like the one it came from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from divebell.models.parameter import Parameter
 from divebell.models.write import write_model
 from divebell.tune.model import Trainee
 from divebell.weights.entry import Entry
@@ -16,6 +17,10 @@ FROZEN = ("router_bias",)  # moved by the balance of the experts' load, not by g
 
 class Full:
     weights = "stored"
+
+    def size(self, parameters: Iterable[Parameter]) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.count for parameter in parameters)
 
     def attach(self, trainee: Trainee) -> dict[str, torch.nn.Parameter]:
         """What is trained, by own name; an expert's with its number behind."""

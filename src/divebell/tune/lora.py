@@ -4,8 +4,9 @@ Routed experts are laid out as peft does it for transformers 5, where a layer's 
 A and B for gates and ups together, one for downs, the experts' ranks side by side.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from torch.nn import functional
 
 from divebell.models.parameter import Parameter
 from divebell.tune.model import Trainee
+from divebell.tune.settings import KINDS
 from divebell.weights.adapter import write_adapter
 
-KINDS = ("attention", "mlp", "experts", "shared_experts")  # and "router", only where it is asked for
 _SPLIT = ("k_b", "v_b")  # GGUF's halves of kv_b, which a single adapter is for
 
 
@@ -48,7 +49,7 @@ class LowRank:
 
 @dataclass
 class Lora:
-    """Adapters at every matrix of the chosen kinds (KINDS, "router").
+    """Adapters at every matrix of the chosen kinds (settings.TARGETS).
 
     weights: how the base is held: "f32", "bf16" or as it is "stored".
     """
@@ -58,8 +59,13 @@ class Lora:
     kinds: tuple[str, ...] = KINDS
     weights: str = "stored"
 
+    def size(self, parameters: Iterable[Parameter]) -> int:
+        """How many numbers are trained, or a few more: an expert's gate and up share one of their matrices."""
+        chosen = [p.shape for p in parameters if p.kind in self.kinds and len(p.shape) > 1]
+        return sum(self.rank * prod(shape[:-2]) * sum(shape[-2:]) for shape in chosen)
+
     def attach(self, trainee: Trainee) -> dict[str, torch.nn.Parameter]:
-        """What is trained, by its name in peft's files. Raises nothing; a model has all kinds or lacks some."""
+        """What is trained, by its name in peft's files."""
         self._rows = _gguf_rows(trainee)
         self._adapters: dict[str, LowRank] = {}
         for name, parameter in trainee.parameters.items():

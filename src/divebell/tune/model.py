@@ -11,6 +11,7 @@ from divebell import models
 from divebell.models.binding import Binding
 from divebell.models.decoder import Model
 from divebell.models.parameter import PARTS, Parameter
+from divebell.ops import native
 from divebell.ops import torch as ops
 from divebell.ops.batch import Batch
 from divebell.ops.torch import UpProjections, Weight
@@ -43,6 +44,12 @@ class Trainee:
     def recompute_layers(self) -> None:
         """Keeps no activations within layers: backward runs each of them once more."""
         self.model.layers = [_recomputed(layer) for layer in self.model.layers]
+
+
+def use_threads(count: int) -> None:
+    """Of torch's own arithmetic and of the native kernels."""
+    torch.set_num_threads(count)
+    native.set_threads(count)
 
 
 def _recomputed(layer: Any) -> Any:

@@ -1,0 +1,60 @@
+"""A run as the person at hand sees it: a bar on stderr, and what it came to."""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from divebell.config import format_bytes
+from divebell.engine.machine import gmac_per_s
+from divebell.tune.run import Run
+
+_RECENT = 10  # steps that the speed is told from
+
+
+def watched(run: Run, out: Path) -> dict[str, Any]:
+    """Trains to the end. loss, held_out: first and last; share_of_floor: of the machine's multiply-adds in bfloat16."""
+    floor, rows = gmac_per_s("bf16") * 1e9, []
+    with _bar() as bar:
+        task = bar.add_task("", total=run.steps, figures="loading")
+        for row, figures in _with_speed(run.train(out), run.plan.multiply_adds / floor):
+            rows.append(row | figures)
+            bar.update(task, completed=row["step"] + 1, figures=_line(row, figures))
+    return {"out": out, "result": run.result, "steps": run.steps} | _summary(rows)
+
+
+def peak_memory() -> int:
+    """Bytes that this process has had at once."""
+    return getrusage(RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _bar() -> Progress:
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _with_speed(rows: Iterator[dict], seconds_a_token: float) -> Iterator[tuple[dict, dict]]:
+    recent: deque[dict] = deque(maxlen=_RECENT)
+    for row in rows:
+        recent.append(row)
+        speed = sum(r["tokens"] for r in recent) / max(1e-9, sum(r["seconds"] for r in recent))
+        yield row, {"tokens_per_s": round(speed, 1), "share_of_floor": round(speed * seconds_a_token, 4)}
+
+
+def _line(row: dict, figures: dict) -> str:
+    speed = f"{figures['tokens_per_s']:.0f} tokens/s, {figures['share_of_floor']:.0%} of floor"
+    return f"loss {row['loss']:.4f}  {speed}  {format_bytes(peak_memory())}"
+
+
+def _summary(rows: list[dict]) -> dict[str, Any]:
+    held_out = [row["held_out"] for row in rows if "held_out" in row]
+    ends = {"loss": [round(rows[0]["loss"], 4), round(rows[-1]["loss"], 4)]}
+    if held_out:
+        ends["held_out"] = [round(held_out[0], 4), round(held_out[-1], 4)]
+    speed = sum(row["tokens"] for row in rows) / sum(row["seconds"] for row in rows)
+    share = rows[-1]["share_of_floor"] * speed / rows[-1]["tokens_per_s"]
+    return ends | {"tokens_per_s": round(speed, 1), "share_of_floor": round(share, 4), "peak_memory": peak_memory()}

@@ -1,0 +1,69 @@
+"""The folder of a run: its settings, a line of figures for each step, and a plot of the loss."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from divebell.errors import BadInput
+from divebell.weights.mapped import draft
+
+SETTINGS, METRICS, PLOT = "config.json", "metrics.jsonl", "loss.png"
+
+
+class Record:
+    """Opens `folder`, or makes it. Raises BadInput where another run, or anything else, is in it."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]):
+        self.folder = folder
+        before = self._before()
+        if before is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._write(SETTINGS, json.dumps(settings, indent=2) + "\n")
+        elif changed := [name for name in settings if settings[name] != before.get(name)]:
+            was = ", ".join(f"{name} was {before.get(name)!r} and is {settings[name]!r}" for name in changed)
+            raise BadInput(f"{folder} holds a run with other settings ({was}); give these, or another --out")
+
+    def begin(self, step: int) -> None:
+        """Forgets lines of steps from `step` on: they were run, but not saved."""
+        kept = [line for line in self.rows() if line["step"] < step]
+        self._write(METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def add(self, figures: dict[str, Any]) -> None:
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(figures) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was recorded; a last line that is cut short is left out."""
+        path = self.folder / METRICS
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    def plot(self) -> None:
+        """The loss of each step, and of the held-out rows where there are any."""
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+        rows = self.rows()
+        figure, axes = pyplot.subplots(figsize=(7, 4))
+        for name, label in (("loss", "training"), ("held_out", "held out")):
+            if points := [(row["step"], row[name]) for row in rows if name in row]:
+                axes.plot(*zip(*points, strict=True), label=label, marker="." if name == "held_out" else None)
+        axes.set(xlabel="step", ylabel="nats per token")
+        axes.legend()
+        with draft(self.folder / PLOT) as part:
+            figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
+        pyplot.close(figure)
+
+    def _before(self) -> dict[str, Any] | None:
+        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+            return None
+        try:
+            return json.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise BadInput(f"{self.folder} is there and holds no run; give another --out") from None
+
+    def _write(self, name: str, text: str) -> None:
+        with draft(self.folder / name) as part:
+            part.write_text(text, encoding="utf-8")

@@ -1,0 +1,126 @@
+"""Rows as samples: which tokens are trained, and what is said of rows that can't be used."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from talkers import talker
+
+from divebell.errors import BadInput
+from divebell.text.chat import load_chat
+from divebell.text.tokenizer import load_tokenizer
+from divebell.tune.data import Speaker, read_samples, shown
+from divebell.tune.samples import Sample, batches_of, packed, shuffled
+from divebell.weights.checkpoint import open_checkpoint
+
+TURNS = [
+    {"role": "user", "content": "One?"},
+    {"role": "assistant", "content": "Two."},
+    {"role": "user", "content": "And?"},
+    {"role": "assistant", "content": "Three."},
+]
+
+
+@pytest.fixture(scope="module")
+def speakers(tmp_path_factory):
+    def speak(template: str | None = None, longest: int = 200) -> Speaker:
+        checkpoint = open_checkpoint(talker(tmp_path_factory.mktemp("talker"), template=template))
+        tokenizer = load_tokenizer(checkpoint)
+        return Speaker(tokenizer, load_chat(checkpoint, tokenizer), longest)
+
+    return speak
+
+
+@pytest.fixture(scope="module")
+def speaker(speakers):
+    return speakers()
+
+
+def written(folder, *rows, name="rows.jsonl"):
+    path = folder / name
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+def test_what_the_assistant_says_is_trained(speaker, tmp_path):
+    (sample,) = read_samples(written(tmp_path, {"messages": TURNS}), speaker)
+    text = shown(sample, speaker.tokenizer)
+    assert text.count("⟦") == 2
+    assert "assistant\n⟦Two.<|im_end|>⟧\n" in text
+    assert "assistant\n⟦Three.<|im_end|>⟧" in text
+
+
+def test_a_completion_is_trained_with_its_end(speaker, tmp_path):
+    (sample,) = read_samples(written(tmp_path, {"prompt": "a b", "completion": " c"}), speaker)
+    assert shown(sample, speaker.tokenizer) == "a b⟦ c<|im_end|>⟧"
+
+
+def test_texts_are_trained_whole_and_cut(speaker, tmp_path):
+    (sample,) = read_samples(written(tmp_path, {"text": "all of it"}), speaker)
+    assert sample.trained.all()
+    pieces = read_samples(written(tmp_path, "word " * 500, name="book.txt"), speaker)
+    assert max(map(len, pieces)) <= 200
+    assert len(pieces) > 1
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{", "line 2: is no JSON"),
+        ("[1]", "line 2: is '\\[1\\]'; give a JSON object"),
+        ({"question": 1}, "line 2: has 'question'; give 'messages', or 'prompt' and 'completion', or 'text'"),
+        ({"prompt": "a", "completion": 5}, "completion is '5'; give a string"),
+        ({"messages": TURNS[:1]}, "nothing of the assistant"),
+        ({"messages": [{"role": "robot", "content": "x"}, TURNS[1]]}, "role is 'robot'"),
+        ({"text": ""}, "no token to learn"),
+        ({"text": "word " * 500}, "a sample may have 200"),
+    ],
+)
+def test_bad_rows_are_named(row, said, speaker, tmp_path):
+    with pytest.raises(BadInput, match=said):
+        read_samples(written(tmp_path, {"text": "a good row"}, row), speaker)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "no mark where the assistant's turn ends"),
+        ("{% for m in messages[::-1] %}{{ m.content }}<|im_end|>{% endfor %}", "where the assistant's turn begins"),
+    ],
+)
+def test_templates_without_marks_are_refused(template, said, speakers, tmp_path):
+    with pytest.raises(BadInput, match=said):
+        read_samples(written(tmp_path, {"messages": TURNS[:2]}), speakers(template))
+
+
+def test_turns_that_a_template_writes_anew_are_samples_of_their_own(speakers, tmp_path):
+    """As DeepSeek-R1's, which leaves the reasoning out of all but the last turn, and opens it in the prompt."""
+    template = (
+        "{% for m in messages %}{{ m.role }}:{{ m.content if loop.last or m.role == 'user' else 'cut' }}<|im_end|>"
+        "{% endfor %}{% if add_generation_prompt %}assistant:<think>{% endif %}"
+    )
+    samples = read_samples(written(tmp_path, {"messages": TURNS}), speaker := speakers(template))
+    assert [shown(sample, speaker.tokenizer).split("⟦")[1] for sample in samples] == [
+        "Two.<|im_end|>⟧",
+        "Three.<|im_end|>⟧",
+    ]
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(1, 80))
+def test_packing_loses_nothing(lengths, most):
+    samples = [Sample(np.zeros(n, np.int32), np.ones(n, bool)) for n in lengths]
+    packs = packed(samples, most)
+    assert sorted(len(s) for pack in packs for s in pack) == sorted(lengths)
+    assert all(len(pack) == 1 or sum(map(len, pack)) <= most for pack in packs)
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 40))
+def test_the_order_can_be_taken_up_anywhere(count, batch, first):
+    samples = [Sample(np.full(1, i, np.int32), np.ones(1, bool)) for i in range(count)]
+    whole, later = shuffled(samples, batch, 3), shuffled(samples, batch, 3, first)
+    batches = [[s.ids[0] for s in next(whole)] for _ in range(first + 2)]
+    assert [s.ids[0] for s in next(later)] == batches[first]
+    epoch = [next(shuffled(samples, batch, 3, i)) for i in range(batches_of(count, batch))]
+    assert sorted(s.ids[0] for b in epoch for s in b) == list(range(count))
