@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,3 +25,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[name]
 
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Receipts and measurements of tests stay out of the person's own."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+    os.environ["DIVEBELL_COSTS"] = str(tmp_path_factory.mktemp("config") / "costs.toml")

@@ -18,6 +18,7 @@ _COMMANDS = {
     "synth": "Write a checkpoint of random weights at a config.json's shape.",
     "bench": "Time prompts and decoding, against the machine's floor.",
     "cache": "Show or delete what is kept on disk of computed prompts.",
+    "plan": "Tell whether a model fits a machine, how fast it will be and what it costs.",
     "doctor": "Measure this machine and show what would run on it.",
 }
 

@@ -47,10 +47,12 @@ def bench(
         print a JSON object
     """
     from divebell.cli.output import print_json
+    from divebell.costs.plan import keep_bench
 
     figures = measure(
         model, _counts("prompt", prompt), decode, _counts("depth", depth), _counts("batch", batch), threads, cache
     )
+    keep_bench(figures["model"], figures["rows"])
     print_json(figures) if json else _print(figures)
 
 

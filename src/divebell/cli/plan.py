@@ -1,0 +1,195 @@
+"""divebell plan."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from divebell.cli.output import counted, print_fields, print_json, print_table
+from divebell.config import available_memory, format_bytes
+from divebell.errors import BadInput
+
+FORMATS = (None, "q8", "q4")
+
+
+def plan(
+    model: str,
+    /,
+    *,
+    hardware: str = "this",
+    format: str | None = None,
+    context: str = "0,4096",
+    batch: str = "1",
+    json: bool = False,
+) -> None:
+    """Tell whether a model fits a machine, how fast it will be, and what it costs; a config.json is enough.
+
+    Speeds of this machine are rehearsed: some layers of the model's true shape, with random weights, run in the engine
+    itself (up to a minute, then remembered). Those of other hardware are its published figures times the share of them
+    that programs reach. Where `divebell bench` has run the model, what it measured stands beside.
+
+    Parameters
+    ----------
+    model
+        a config.json, a folder, a .gguf file, or the name of a model that was pulled
+    hardware
+        this, or one of the catalogue (--hardware list shows it)
+    format
+        of the weights of a config.json: q4, q8, or a GGUF format such as q4_k; by default the best that fits
+    context
+        tokens already there, with commas between
+    batch
+        sequences that decode together, with commas between
+    json
+        print a JSON object
+    """
+    if hardware == "list":
+        return _show_catalogue(json)
+    from divebell.costs import settings
+
+    own = settings.load()
+    contexts, batches = _counts("context", context, 0), _counts("batch", batch, 1)
+    machine = _machine(hardware, own)
+    sizes = [_size(shape, machine, max(contexts), max(batches)) for shape in _shapes(model, format)]
+    shape, _ = next((pair for pair in sizes if pair[1]["fits"]), sizes[-1])
+    speeds = _speeds(shape, machine, contexts, batches, own)
+    figures = {
+        "model": model,
+        "architecture": shape.architecture,
+        "parameters": shape.parameters,
+        "active_parameters": shape.active,
+        "cache_bytes_per_token": shape.cache.per_token,
+        "cache_bytes_fixed": shape.cache.fixed,
+        "hardware": asdict(machine),
+        "formats": [row for _, row in sizes],
+        "format": next(row["format"] for chosen, row in sizes if chosen is shape),
+        "speeds": [asdict(speed) | {"tokens_per_s": speed.tokens_per_s} for speed in speeds],
+        "assumed": own.assumed,
+    }
+    print_json(figures) if json else _show(figures, speeds, own)
+
+
+def _counts(name: str, text: str, least: int) -> list[int]:
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = [-1]
+    if min(counts) < least:
+        raise BadInput(f"--{name} is {text!r}; give numbers of {least} or more with commas between, such as 1,8")
+    return counts
+
+
+def _machine(name: str, own: Any) -> Any:
+    from divebell.costs.hardware import Hardware, hardware
+
+    if name != "this":
+        return hardware(name)
+    from divebell.costs.this_machine import this_machine
+
+    found = this_machine()
+    return Hardware(
+        name=f"this: {found['processor']}, {found['threads']} threads, {found['isa']}",
+        kind="cpu",
+        chips=1,
+        memory=available_memory(),
+        read=found["read_gb_per_s"] * 1e9,
+        int8=found["int8_gmac_per_s"] * 1e9,
+        bf16=found["bf16_gmac_per_s"] * 1e9,
+        watts=own.watts,
+        dollars=own.dollars or None,
+        dollars_per_hour=None,
+        source=f"measured here; by NUMA node {found['nodes']} GB/s, disk {found['disk_gb_per_s']} GB/s",
+        date=found["date"],
+        export="",
+        export_source="",
+        export_date="",
+    )
+
+
+def _shapes(model: str, format: str | None) -> list[tuple[str, Any]]:
+    """(format, shape): of a config.json the formats to choose from, best first; a file has its own."""
+    from divebell.costs.shape import shape_of_checkpoint, shape_of_config
+
+    path = Path(model)
+    if path.suffix == ".json":
+        wanted = (format,) if format else FORMATS
+        return [(name or "as released", shape_of_config(path, name)) for name in wanted]
+    if format:
+        raise BadInput(f"--format {format} is for a config.json; {model} has weights in formats of its own")
+    from divebell.weights.checkpoint import open_checkpoint
+    from divebell.weights.pull import resolve
+
+    return [("stored", shape_of_checkpoint(open_checkpoint(resolve(model))))]
+
+
+def _size(named: tuple[str, Any], machine: Any, context: int, batch: int) -> tuple[Any, dict[str, Any]]:
+    from divebell.costs.plan import memory
+
+    name, shape = named
+    needed = memory(shape, context, batch)
+    row = {"format": name, "bytes": shape.weight_bytes, "memory": needed, "fits": needed <= machine.memory}
+    return shape, row
+
+
+def _speeds(shape: Any, machine: Any, contexts: list[int], batches: list[int], own: Any) -> list[Any]:
+    from divebell.costs.plan import on_paper, points
+
+    wanted = points(contexts, batches, shape.longest)
+    if not machine.name.startswith("this") or shape.source is None:
+        return on_paper(shape, machine, wanted, own)
+    from divebell.costs.rehearsed import on_this
+
+    return on_this(shape, wanted, machine, own)
+
+
+def _show(figures: dict[str, Any], speeds: list[Any], own: Any) -> None:
+    machine = figures["hardware"]
+    size = format_bytes(int(figures["cache_bytes_per_token"]))
+    total, active = counted(figures["parameters"]), counted(figures["active_parameters"])
+    fields = [
+        ("model", f"{figures['architecture']}, {total} parameters, {active} for each token"),
+        ("cache", f"{size} for each token, {format_bytes(figures['cache_bytes_fixed'])} for each sequence"),
+        ("hardware", f"{machine['name']} ({machine['source']}, {machine['date']})"),
+        ("memory", format_bytes(int(machine["memory"]))),
+        ("power", f"{machine['watts']:g} W" if machine["watts"] else "not known"),
+    ]
+    if machine["export"]:
+        source = f" ({machine['export_source']}, {machine['export_date']})" if machine["export_date"] else ""
+        fields.append(("export control", f"{machine['export']}{source}"))
+    print_fields(fields)
+    rows = [[row["format"], *_sizes(row), row["fits"]] for row in figures["formats"]]
+    print_table(("format", "weights", "with cache", "fits"), rows)
+    columns = ("", "depth", "batch", "tokens/s", "measured", "floor", "limit", "$/M tokens")
+    print_table(columns, [_cells(speed) for speed in speeds], f"speeds as {figures['format']}")
+    if "dollars_per_kwh" in own.assumed:
+        from divebell.costs.settings import place
+
+        print(f"${own.dollars_per_kwh:.2f} is assumed for a kWh; your own figures go into {place()}")
+
+
+def _sizes(row: dict[str, Any]) -> list[str]:
+    return [format_bytes(int(row[key])) for key in ("bytes", "memory")]
+
+
+def _cells(speed: Any) -> list[Any]:
+    tokens = speed.tokens * speed.batch
+    measured = f"{tokens / speed.measured:,.3g}" if speed.measured else "-"
+    dollars = f"{speed.dollars:.3g}" if speed.dollars is not None else "-"
+    label = f"{speed.kind} {speed.tokens}" if speed.kind == "prompt" else speed.kind
+    floor = tokens / speed.least
+    return [label, speed.depth, speed.batch, speed.tokens_per_s, measured, floor, speed.bottleneck, dollars]
+
+
+def _show_catalogue(json: bool) -> None:
+    from divebell.costs.hardware import catalogue
+
+    if json:
+        return print_json([asdict(machine) for machine in catalogue()])
+    columns = ("name", "memory", "GB/s", "int8 TOPS", "W", "$/h", "export control", "source", "date")
+    print_table(columns, [_row(machine) for machine in catalogue()])
+
+
+def _row(machine: Any) -> list[Any]:
+    watts = f"{machine.watts:g}" if machine.watts else "-"
+    rent = f"{machine.dollars_per_hour:g}" if machine.dollars_per_hour else "-"
+    numbers = [format_bytes(int(machine.memory)), machine.read / 1e9, machine.int8 * 2 / 1e12, watts, rent]
+    return [machine.name, *numbers, machine.export, machine.source, machine.date]

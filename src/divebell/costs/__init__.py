@@ -1,0 +1,1 @@
+"""What an answer costs: hardware, speed by formula, energy, carbon, money."""

@@ -1,0 +1,220 @@
+"""A model as the planner sees it: matrices by kind, what attention and cache take, from a config.json or a file."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from divebell.costs import sparse
+from divebell.costs.kv import CacheBytes, cache_bytes
+from divebell.errors import BadInput, Unsupported
+from divebell.models.parameter import Parameter
+from divebell.weights.formats import BF16, BY_NAME, F8_E4M3, F32, MXFP4, Format
+from divebell.weights.mixture import FILE_TYPES, Mixture
+
+OWN = {"q4": "D4", "q8": "D8"}
+BY_FORMULA = ("deepseek_v32", "deepseek_v4", "glm_moe_dsa")
+_SMALL = ("norm", "bias", "router")
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """count: numbers of all of it, or of one expert of a stack of `experts`, of which a token passes `chosen`."""
+
+    kind: str
+    count: int
+    format: Format
+    experts: int = 0
+    chosen: int = 0
+
+    @property
+    def nbytes(self) -> float:
+        return self.count * self.format.bits / 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """cache: bytes. heads: of queries. absorbed, expanded: multiply-adds of a query with a key, over all its heads, one
+    token at a time and in a prompt. seen: keys that a query attends to in all layers, and multiply-adds of choosing
+    them, at a context. source: module, config and formats of an architecture that can be run; None for the others.
+    """
+
+    name: str
+    architecture: str
+    layers: int
+    hidden: int
+    longest: int
+    matrices: tuple[Matrix, ...]
+    cache: CacheBytes
+    absorbed: int
+    expanded: int
+    seen: Callable[[int], tuple[float, float]]
+    source: tuple[Any, Any, Callable[[Parameter], Format]] | None = None
+
+    @property
+    def parameters(self) -> int:
+        return sum(matrix.count * max(matrix.experts, 1) for matrix in self.matrices)
+
+    @property
+    def active(self) -> int:
+        """Numbers that one token is multiplied with."""
+        read = [matrix for matrix in self.matrices if matrix.kind != "embedding"]
+        return sum(matrix.count * (matrix.chosen if matrix.experts else 1) for matrix in read)
+
+    @property
+    def weight_bytes(self) -> float:
+        return sum(matrix.nbytes * max(matrix.experts, 1) for matrix in self.matrices)
+
+
+def shape_of_config(path: Path, format: str | None = None) -> Shape:
+    """Of a config.json, in a format; None: as it is released. Raises a DivebellError naming the field or format."""
+    from divebell.weights.strict_json import read_object
+
+    values = {key: value for key, value in read_object(path, "config").items() if not key.startswith("_")}
+    try:
+        return shape_of(values, format, path)
+    except KeyError as missing:
+        raise BadInput(f"{path}: {missing.args[0]} is missing; without it the model can't be planned") from None
+
+
+def shape_of(values: Mapping[str, Any], format: str | None = None, path: Path | str = "config.json") -> Shape:
+    """values: a config.json's fields."""
+    name = str(values.get("model_type"))
+    if name == "deepseek_v4":
+        return _v4(values, format, path)
+    if name in BY_FORMULA:
+        return _dsa(values, format, path)
+    from divebell.models import architecture
+
+    try:
+        module = architecture(name, path)
+    except Unsupported as error:
+        raise Unsupported("architecture", name, (*error.known, *BY_FORMULA), path) from None
+    config = module.Config.from_hf(values, path)
+    if format is not None and hasattr(config, "latent"):
+        config = replace(config, latent=replace(config.latent, split=True))  # as GGUF files hold it
+    return _of(name, module, config, _chooser(values, format, config), cache_bytes(values), str(path))
+
+
+def shape_of_checkpoint(checkpoint: Any) -> Shape:
+    """Of a file, in the formats that its tensors have."""
+    from divebell.models import architecture, cache_format, configuration
+
+    module, config = architecture(checkpoint.architecture, checkpoint.path), configuration(checkpoint)
+
+    def stored(parameter: Parameter) -> Format:
+        names = parameter.stored_names(checkpoint.kind)
+        return checkpoint.tensors[names[0]].format if names and names[0] in checkpoint.tensors else F32
+
+    layout = module.cache_layout(config)
+    cache = CacheBytes(cache_format.bytes_per_token("bf16", layout))
+    return _of(checkpoint.architecture, module, config, stored, cache, str(checkpoint.path))
+
+
+def _of(
+    architecture: str,
+    module: Any,
+    config: Any,
+    choose: Callable[[Parameter], Format],
+    cache: CacheBytes,
+    name: str,
+    more: Sequence[Parameter] = (),
+) -> Shape:
+    experts = getattr(config, "experts", None)
+    chosen = experts.router.top_k if experts else 0
+    latent = getattr(config, "latent", None)
+    if latent:
+        absorbed = latent.heads * (2 * latent.rank + latent.rope)
+        expanded = latent.heads * (latent.nope + latent.rope + latent.v)
+    else:
+        absorbed = expanded = config.heads * 2 * config.head_dim
+    matrices = [_matrix(parameter, choose(parameter), chosen) for parameter in (*module.parameters(config), *more)]
+    if config.tied:
+        matrices.append(Matrix("head", matrices[0].count, matrices[0].format))
+        matrices[0] = Matrix("embedding", 0, matrices[0].format)
+    windows = getattr(config, "windows", (None,) * config.layers)
+    return Shape(
+        name=name,
+        architecture=architecture,
+        layers=config.layers,
+        hidden=config.hidden,
+        longest=config.max_positions,
+        matrices=tuple(matrices),
+        cache=cache,
+        absorbed=absorbed,
+        expanded=expanded,
+        seen=lambda context: (sum(min(window or context, context) for window in windows), 0.0),
+        source=(module, config, choose),
+    )
+
+
+def _matrix(parameter: Parameter, format: Format, chosen: int) -> Matrix:
+    if parameter.kind != "experts":
+        return Matrix(parameter.kind, parameter.count, format)
+    return Matrix("experts", parameter.count // parameter.shape[0], format, parameter.shape[0], chosen)
+
+
+def _chooser(values: Mapping[str, Any], format: str | None, config: Any) -> Callable[[Parameter], Format]:
+    """Which format each parameter has: as released, uniform (ours), or as a GGUF file mixes them."""
+    if format is None:
+        scheme = (values.get("quantization_config") or {}).get("quant_method")
+        main = F8_E4M3 if scheme == "fp8" else BF16
+        return lambda p: BF16 if p.kind in ("embedding", "head", *_SMALL) else main
+    if format in OWN:
+        own = BY_NAME[OWN[format]]
+        return lambda p: F32 if p.kind in _SMALL else own if p.shape[-1] % own.block == 0 else BF16
+    if format.upper() not in FILE_TYPES:
+        raise Unsupported("format", format, (*OWN, *(name.lower() for name in FILE_TYPES)))
+    mixture = Mixture(format, config.layers, config.tied)
+    return lambda p: mixture.format_of(p.gguf or p.name, p.shape)
+
+
+def _dsa(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shape:
+    """DeepSeek-V3's layers with an indexer each: a query scores all keys and attends to the best `index_topk`."""
+    from divebell.models import deepseek_v3
+
+    config = deepseek_v3.Config.from_hf(values, path)
+    latents = "fp8" if values["model_type"] == "deepseek_v32" else "bf16"
+    cache = cache_bytes(values, latents)
+    choose = _chooser(values, format, config)
+    name, more = str(values["model_type"]), sparse.dsa_parameters(values)
+    shape = _of(name, deepseek_v3, config, choose, cache, str(path), more)
+    most, score = values["index_topk"], values["index_n_heads"] * values["index_head_dim"]
+
+    def seen(context: int) -> tuple[float, float]:
+        return config.layers * min(most, context), config.layers * context * score
+
+    return replace(shape, seen=seen, expanded=shape.absorbed, source=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    layers: int
+    tied: bool = False
+
+
+def _v4(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shape:
+    v4 = sparse.V4.of(values)
+    parameters = sparse.v4_parameters(v4)
+    mixed = _chooser(values, format, _Layers(v4.layers))
+    fp4 = format is None and values.get("expert_dtype") == "fp4"  # of experts: FP4 with a scale byte for each 32
+    topk, window, chosen = values["index_topk"], values["sliding_window"], values["num_experts_per_tok"]
+    per_key = 2 * v4.heads * v4.head
+
+    def seen(context: int) -> tuple[float, float]:
+        total = sparse.v4_flops_per_token(v4, topk, window, context) / 2
+        scores = sum(context // 4 for ratio in v4.ratios if ratio == 4) * v4.index_heads * v4.index_head
+        return (total - scores) / per_key, scores
+
+    return Shape(
+        name=str(path),
+        architecture=str(values["model_type"]),
+        layers=v4.layers,
+        hidden=v4.hidden,
+        longest=values["max_position_embeddings"],
+        matrices=tuple(_matrix(p, MXFP4 if fp4 and p.kind == "experts" else mixed(p), chosen) for p in parameters),
+        cache=cache_bytes(values),
+        absorbed=per_key,
+        expanded=per_key,
+        seen=seen,
+    )

@@ -1,0 +1,21 @@
+"""Dated prices."""
+
+import pytest
+
+from divebell.costs.prices import price, prices
+from divebell.errors import BadInput
+
+
+def test_every_price_has_a_source_and_a_date():
+    assert all(row.source and row.date and row.input > 0 for row in prices())
+    assert len({row.model for row in prices()}) == len(prices())
+
+
+def test_cached_tokens_cost_what_the_list_says_or_what_others_do():
+    assert price("deepseek-r1").cost(2_000_000, 1_000_000, 1_000_000) == pytest.approx(0.14 + 0.55 + 2.19)
+    assert price("gpt-4").cost(2_000_000, 1_000_000, 0) == pytest.approx(60)
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(BadInput, match=r"gpt-9.*deepseek-v4-flash"):
+        price("gpt-9")

@@ -1,0 +1,80 @@
+"""Parameters and arithmetic by formula, against the published totals and counts made by hand."""
+
+import json
+
+import pytest
+from published import CONFIGS
+
+from divebell.costs.roofline import demand
+from divebell.costs.shape import shape_of, shape_of_config
+from divebell.errors import BadInput, DivebellError, Unsupported
+
+TOTALS = [
+    ("deepseek-v2.5", 235.74, 20.85),
+    ("deepseek-v3", 671.03, 36.63),
+    ("deepseek-v3.2", 671.88, 37.48),
+    ("deepseek-v4-flash", 284.33, 13.27),
+    ("deepseek-v4-pro", 1573.0, 48.85),
+    ("kimi-k2", 1026.4, 31.7),
+    ("glm-5", 743.9, 40.8),
+    ("moonlight", 15.96, 2.58),
+    ("llama-3.1-8b", 8.03, 7.50),
+]
+
+
+@pytest.mark.parametrize(("name", "total", "active"), TOTALS)
+def test_parameters_are_the_published_ones(name, total, active):
+    shape = shape_of(CONFIGS[name])
+    assert shape.parameters / 1e9 == pytest.approx(total, rel=5e-4)
+    assert shape.active / 1e9 == pytest.approx(active, rel=2e-3)
+
+
+FLOPS = [
+    ("deepseek-v3", 4096, 142.8),
+    ("deepseek-v3", 131_072, 2300),
+    ("deepseek-v3.2", 4096, 113.8),
+    ("deepseek-v3.2", 1_048_576, 1157.7),
+    ("deepseek-v4-flash", 4096, 29.1),
+    ("deepseek-v4-flash", 1_048_576, 140.3),
+    ("deepseek-v4-pro", 32_768, 113.9),
+]
+
+
+@pytest.mark.parametrize(("name", "context", "gflop"), FLOPS)
+def test_arithmetic_of_a_decoded_token(name, context, gflop):
+    adds = demand(shape_of(CONFIGS[name]), 1, context - 1).adds
+    assert 2 * sum(adds.values()) / 1e9 == pytest.approx(gflop, rel=1e-3)
+
+
+def test_formats_change_bytes_as_their_bits_do():
+    released, four = (shape_of(CONFIGS["deepseek-v3"], format).weight_bytes for format in (None, "q4"))
+    assert released == pytest.approx(672.99e9, rel=1e-3)
+    assert four / released == pytest.approx(4.3125 / 8, rel=0.01)
+
+
+def test_experts_are_read_once_however_many_tokens_choose_them():
+    shape = shape_of(CONFIGS["deepseek-v4-flash"])
+    few, many = (demand(shape, 1, 0, batch).bytes for batch in (1, 10_000))
+    cache = shape.cache.fixed + shape.cache.per_token
+    embedding = next(m.nbytes for m in shape.matrices if m.kind == "embedding")
+    assert many - 10_000 * cache == pytest.approx(shape.weight_bytes - embedding, rel=1e-6)
+    assert few / 1e9 == pytest.approx(11.2, rel=0.03)  # what others count for the released formats
+
+
+def test_what_can_not_be_planned_is_named(tmp_path):
+    with pytest.raises(Unsupported, match="deepseek_v4"):
+        shape_of({"model_type": "mamba"})
+    with pytest.raises(Unsupported, match="q3"):
+        shape_of(CONFIGS["deepseek-v3"], "q3")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "deepseek_v4"}))
+    with pytest.raises(BadInput, match="num_hidden_layers"):
+        shape_of_config(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"model_type": 3}', '{"model_type": "llama", "hidden_size": -1}'])
+def test_damaged_configs_are_refused(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(DivebellError):
+        shape_of_config(path)
