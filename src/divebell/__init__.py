@@ -46,9 +46,14 @@ def load(
     kv_dir: a folder where what was computed of prompts is kept across restarts, readable by its owner only; it holds
         the prompts' token ids. None: memory alone. See docs/serving.md.
 
+    What answers take is written down for `divebell receipts`, never what they say: see docs/costs.md.
+
     Raises BadFile, Unsupported, Mismatch or PullError for a model that can't be loaded, OverBudget for one that does
     not fit, BadInput for an argument out of range: all of them `divebell.errors.DivebellError`.
     """
+    from divebell.costs.receipts import keep_books
     from divebell.engine.load import load as load_now
 
-    return load_now(name_or_path, weights, threads, ram, context, cache, kv_dir)
+    llm = load_now(name_or_path, weights, threads, ram, context, cache, kv_dir)
+    keep_books(llm, weights)
+    return llm

@@ -19,6 +19,7 @@ _COMMANDS = {
     "bench": "Time prompts and decoding, against the machine's floor.",
     "cache": "Show or delete what is kept on disk of computed prompts.",
     "plan": "Tell whether a model fits a machine, how fast it will be and what it costs.",
+    "receipts": "Show what answers took: energy, carbon, money.",
     "doctor": "Measure this machine and show what would run on it.",
 }
 

@@ -1,5 +1,6 @@
 """What a request comes back with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from divebell.engine.sampler import TokenLogprob
@@ -29,6 +30,8 @@ class Receipt:
     waited_seconds: from the request until its first computation began.
     prompt_seconds: from there to the first token. completion_seconds: from the first token to the last.
     seed: what the draws were keyed with; the same request with this seed gives the same text.
+    shared_seconds: its share of the steps that it was part of; with other requests in them, less than it lasted.
+    bill: energy, carbon and money, as `divebell.costs.receipts.bill` has them; None where nothing is counted.
     """
 
     prompt_tokens: int
@@ -41,6 +44,8 @@ class Receipt:
     prompt_seconds: float
     completion_seconds: float
     seed: int
+    shared_seconds: float = 0.0
+    bill: Mapping[str, object] | None = None
 
     @property
     def seconds(self) -> float:

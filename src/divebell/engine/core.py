@@ -5,6 +5,7 @@ from time import perf_counter
 
 import numpy as np
 
+from divebell.engine.books import Books
 from divebell.engine.cache import Cache, pages_for
 from divebell.engine.generation import Generation
 from divebell.engine.pace import Pace
@@ -20,6 +21,7 @@ class Core:
     """Runs sequences to their ends.
 
     clock: seconds, by which the scheduler learns what steps cost. store: keeps what memory has no room for.
+    books: may be replaced; what each sequence used of the steps.
     """
 
     def __init__(
@@ -29,14 +31,17 @@ class Core:
         self.tree = PrefixTree(cache, store)
         self.scheduler = Scheduler(self.tree, Pace())
         self._clock = clock
+        self.books = Books()
 
     def submit(self, sequence: Sequence) -> None:
         """Queues `sequence`, whose `most_tokens` fits the cache."""
+        sequence.books = self.books
         self.scheduler.submit(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Ends a sequence in whatever state; what is computed of it stays in the prefix tree."""
         self.scheduler.remove(sequence)
+        self.books.close(sequence)
 
     def step(self) -> list[Chunk]:
         """Computes some tokens; every generation whose tokens are all cached gains one more, or several it guessed.
@@ -44,10 +49,14 @@ class Core:
         Returns what was computed.
         """
         if chunks := self.scheduler.schedule():
-            begin = self._clock()
-            hidden = self._run(chunks)
-            self._postprocess(chunks, hidden)
-            self.scheduler.took(chunks, self._clock() - begin)
+            begin, step = self._clock(), self.books.begin()
+            try:
+                hidden = self._run(chunks)
+                self._postprocess(chunks, hidden)
+            finally:
+                seconds = self._clock() - begin
+                self.books.charge(step, chunks, seconds)
+            self.scheduler.took(chunks, seconds)
         return chunks
 
     def close(self) -> None:
@@ -55,6 +64,7 @@ class Core:
         for sequence in [*self.scheduler.running, *self.scheduler.waiting]:
             self.remove(sequence)
         self.tree.keep()
+        self.books.shut()
 
     def check_integrity(self) -> None:
         """Raises RuntimeError where pages, users and prefixes do not add up."""

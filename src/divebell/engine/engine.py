@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from threading import Lock
 
+from divebell.engine.books import Books
 from divebell.engine.completion import Completion
 from divebell.engine.core import Core
 from divebell.engine.generation import Generation
@@ -24,6 +25,17 @@ class Engine:
         self._core: Core | None = core
         self._lock = Lock()
         self._removed: deque[Sequence] = deque()
+
+    def keep(self, books: Books) -> None:
+        """From now on, what sequences use is counted in `books`."""
+        with self._lock:
+            self._open_core().books = books
+
+    @property
+    def config(self) -> object:
+        """The model's own."""
+        with self._lock:
+            return self._open_core().model.config
 
     def start(self, sequence: Sequence) -> None:
         """Queues a sequence."""

@@ -128,6 +128,8 @@ class Generation(Sequence):
             prompt_seconds=times.first - times.began,
             completion_seconds=times.last - times.first,
             seed=self.seed,
+            shared_seconds=self.spent.seconds,
+            bill=self.books.bill(self) if self.books else None,
         )
 
 

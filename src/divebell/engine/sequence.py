@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 import numpy as np
 
+from divebell.engine.books import Books, Spent
 from divebell.engine.speculative import Guess
 
 
@@ -21,6 +22,7 @@ class Sequence:
     tree. settled: whether all that others have computed of it has been found; the first `borrowed` pages are theirs.
     reused: tokens that were cached when it was first admitted; computed: tokens that the model ran for it.
     drafted: tokens that were guessed and run; accepted: those of them that came. arrival: its place in the line.
+    spent: its share of the steps; books: where that is counted.
     """
 
     def __init__(self, ids: Tokens[int], most_tokens: int):
@@ -37,6 +39,8 @@ class Sequence:
         self.finish_reason: str | None = None
         self.error: Exception | None = None
         self.times = Times()
+        self.spent = Spent()
+        self.books: Books | None = None
 
     @property
     def missing(self) -> int:

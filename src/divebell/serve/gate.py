@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from divebell.serve.hosts import is_expected
 from divebell.serve.limits import Limits
+from divebell.serve.receipt import headers
 from divebell.serve.record import SCOPE, Record, record_of
 from divebell.serve.refusal import Refusal
 from divebell.serve.service import Service
@@ -133,7 +134,7 @@ def _marked(record: Record, send: Send) -> Send:
         if message["type"] == "http.response.start":
             record.status = message["status"]
             ids = [(name, record.id.encode()) for name in (b"x-request-id", b"request-id")]
-            message = {**message, "headers": [*message.get("headers", ()), *ids]}
+            message = {**message, "headers": [*message.get("headers", ()), *ids, *headers(record.receipt)]}
         await send(message)
 
     return marked

@@ -4,18 +4,22 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 from starlette.types import Scope
 
 from divebell.engine.generation import Generation
+from divebell.serve.receipt import receipt_of
 
 SCOPE = "divebell.record"
 
 
 @dataclass(slots=True)
 class Record:
-    """seconds: from the arrival; first_token: until the first token of an answer. Tokens are of all its answers."""
+    """seconds: from the arrival; first_token: until the first token of an answer. Tokens are of all its answers.
+
+    receipt: what they cost."""
 
     client: str
     method: str
@@ -30,9 +34,12 @@ class Record:
     first_token: float | None = None
     seconds: float = 0.0
     began: float = field(default_factory=time.monotonic)
+    receipt: dict[str, Any] | None = None
 
     def count(self, generations: Iterable[Generation]) -> None:
         """Adds what they took, whether they have ended or not."""
+        generations = list(generations)
+        self.receipt = receipt_of(generations)
         for generation in generations:
             answered = len(generation.ids) - generation.given
             self.prompt_tokens += generation.given
@@ -46,6 +53,8 @@ class Record:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         told = {name: getattr(self, name) for name in _TOLD}
         times = {"first_token": self.first_token, "seconds": self.seconds}
+        if self.receipt:
+            times["joules"] = self.receipt["joules"]
         rounded = {name: round(value, 4) for name, value in times.items() if value is not None}
         return json.dumps({"time": stamp} | {k: v for k, v in told.items() if v is not None} | rounded)
 

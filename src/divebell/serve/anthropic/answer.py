@@ -7,6 +7,7 @@ from uuid import uuid4
 from divebell.engine.generation import Generation
 from divebell.serve.answer import Answer
 from divebell.serve.frames import dumps
+from divebell.serve.receipt import receipt_of
 from divebell.text.events import CallArguments, CallEnd, CallStart, Content, Event, Reasoning
 from divebell.text.tools import arguments_mapping
 
@@ -19,7 +20,8 @@ def message(answer: Answer, model: str) -> dict[str, object]:
     content = [thinking_block(parts.reasoning)] if parts.reasoning else []
     content += [text_block(parts.text)] if parts.text else []
     content += [tool_use(call.id, call.name, arguments_mapping(call.arguments)) for call in parts.tool_calls]
-    return head(model) | {"content": content, **ending(answer), "usage": usage(answer.generation)}
+    told = {"usage": usage(answer.generation), "receipt": receipt_of([answer.generation])}
+    return head(model) | {"content": content, **ending(answer), **told}
 
 
 def head(model: str) -> dict[str, object]:
@@ -88,10 +90,10 @@ class Frames:
 
     def end(self) -> list[str]:
         """message_delta and message_stop."""
-        told = usage(self._answer.generation)
+        told, receipt = usage(self._answer.generation), receipt_of([self._answer.generation])
         return [
             *self.close(),
-            frame("message_delta", {"delta": ending(self._answer), "usage": told}),
+            frame("message_delta", {"delta": ending(self._answer), "usage": told, "receipt": receipt}),
             frame("message_stop", {}),
         ]
 

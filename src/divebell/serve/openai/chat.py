@@ -14,6 +14,7 @@ from divebell.serve.frames import DONE, WAITING, answered, failed, frame, head, 
 from divebell.serve.job import Update
 from divebell.serve.openai.chat_form import ChatForm
 from divebell.serve.openai.logprobs import content_logprobs
+from divebell.serve.receipt import receipt_of
 from divebell.serve.record import Record, record_of
 from divebell.serve.served import Served
 from divebell.text.events import CallArguments, CallStart, Content, Event, Reasoning
@@ -42,6 +43,7 @@ async def whole(served: Served, form: ChatForm, answers: list[Answer], record: R
     return head("chatcmpl", "chat.completion", form.model) | {
         "choices": choices,
         "usage": usage(generations[:1], generations),
+        "receipt": receipt_of(generations),
     }
 
 
@@ -103,7 +105,8 @@ class Chunks:
         return frame(self._head | {"choices": [choice]} | self._extra)
 
     def usage(self, generations: list) -> str:
-        return frame(self._head | {"choices": [], "usage": usage(generations[:1], generations)})
+        told = {"usage": usage(generations[:1], generations), "receipt": receipt_of(generations)}
+        return frame(self._head | {"choices": []} | told)
 
 
 def _delta(event: Event) -> dict[str, object] | None:

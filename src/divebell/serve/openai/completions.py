@@ -14,6 +14,7 @@ from divebell.serve.frames import DONE, WAITING, answered, failed, frame, head, 
 from divebell.serve.job import Update
 from divebell.serve.openai.completions_form import CompletionForm
 from divebell.serve.openai.logprobs import LegacyLogprobs
+from divebell.serve.receipt import receipt_of
 from divebell.serve.record import Record, record_of
 from divebell.serve.served import Served, seeded
 
@@ -81,7 +82,11 @@ async def whole(
             if news:
                 _add(choices[news[0]], continued[news[0]].take(news[1]))
     body = head("cmpl", "text_completion", form.model)
-    return body | {"choices": choices, "usage": usage(generations[:: form.n or 1], generations)}
+    return body | {"choices": choices} | _costs(form, generations)
+
+
+def _costs(form: CompletionForm, generations: list[Generation]) -> dict[str, object]:
+    return {"usage": usage(generations[:: form.n or 1], generations), "receipt": receipt_of(generations)}
 
 
 def _add(choice: dict[str, object], piece: dict[str, object]) -> None:
@@ -107,5 +112,5 @@ async def chunks(
                 choice = {"index": news[0]} | continued[news[0]].take(news[1])
                 yield frame(top | {"choices": [choice]} | extra)
     if form.wants_usage:
-        yield frame(top | {"choices": [], "usage": usage(generations[:: form.n or 1], generations)})
+        yield frame(top | {"choices": []} | _costs(form, generations))
     yield DONE

@@ -17,6 +17,7 @@ from divebell.serve.form import StrictRoute
 from divebell.serve.frames import WAITING, answered, dumps
 from divebell.serve.openai.responses_form import ResponseForm
 from divebell.serve.openai.responses_output import Output
+from divebell.serve.receipt import receipt_of
 from divebell.serve.record import Record, record_of
 from divebell.serve.refusal import openai_error
 from divebell.serve.served import Served
@@ -83,6 +84,7 @@ class Telling:
             "truncation": "disabled",
             "previous_response_id": None,
             "usage": self._usage() if ended else None,
+            "receipt": receipt_of([self.answer.generation]) if ended else None,
         }
 
     def frame(self, told: dict[str, Any]) -> str:

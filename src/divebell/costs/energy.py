@@ -1,0 +1,118 @@
+"""Joules that this machine has taken: by a meter where there is one, else estimated, and labelled as such.
+
+Sources: Linux's powercap (RAPL: energy_uj, which wraps at max_energy_range_uj) and hwmon (energy*_input in microjoules,
+power*_input in microwatts); the estimate's watts are those of an EPYC 9654, 360 W for 96 cores (hardware.csv), and 3 W
+for 8 GB of memory, which codecarbon assumes as well.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Thread
+
+from divebell.costs.settings import Settings
+from divebell.engine.books import Meter
+
+POWERCAP, HWMON = Path("/sys/class/powercap"), Path("/sys/class/hwmon")
+CORE_WATTS, MEMORY_WATTS_PER_GB, IDLE_SHARE = 360 / 96, 3 / 8, 0.3
+_EVERY = 1.0  # seconds between two readings of a power
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """read: joules since some moment. uncertainty: of a reading, as a share of it. idle_watts: None where not known."""
+
+    method: str
+    uncertainty: float
+    read: Callable[[], float]
+    idle_watts: float | None = None
+
+
+def source(settings: Settings, powercap: Path = POWERCAP, hwmon: Path = HWMON) -> Source:
+    """The best that there is: the person's own meter, RAPL, hwmon, an estimate."""
+    idle = settings.idle_watts
+    if settings.command:
+        return Source(f"meter: {settings.command}", 0.05, integral(lambda: _watts(settings.command)), idle)
+    if packages := _readable(powercap.glob("intel-rapl:[0-9]*"), "energy_uj"):
+        return Source("RAPL, processor packages alone", 0.1, _rapl(packages), idle)
+    if files := _readable(hwmon.glob("hwmon*/energy*_input")):
+        return Source("hwmon", 0.1, lambda: sum(_number(file) for file in files) / 1e6, idle)
+    if files := _readable(hwmon.glob("hwmon*/power*_input")):
+        return Source("hwmon", 0.1, integral(lambda: sum(_number(file) for file in files) / 1e6), idle)
+    return estimate(settings)
+
+
+def estimate(settings: Settings) -> Source:
+    """idle watts x time + (busy - idle) watts x this process's processor time / cores."""
+    cores = os.cpu_count() or 1
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    memory = MEMORY_WATTS_PER_GB * gigabytes
+    busy = settings.watts if settings.watts is not None else CORE_WATTS * cores + memory
+    idle = settings.idle_watts if settings.idle_watts is not None else IDLE_SHARE * busy
+    each = max(busy - idle, 0.0) / cores
+    given = "your watts" if settings.watts is not None else "assumed watts"
+    method = f"estimate: {busy:.0f} W busy, {idle:.0f} W idle ({given}) x processor time"
+    return Source(method, 0.5, lambda: idle * time.monotonic() + each * time.process_time(), idle)
+
+
+@cache
+def meter(settings: Settings) -> tuple[Meter, Source]:
+    """The process's one meter."""
+    found = source(settings)
+    return Meter(found.read), found
+
+
+def integral(watts: Callable[[], float]) -> Callable[[], float]:
+    """Joules of a power that is read once a second in a thread of its own: a slow meter holds nobody up."""
+    state = [0.0, watts(), time.monotonic()]
+
+    def joules() -> float:
+        return state[0] + state[1] * (time.monotonic() - state[2])
+
+    def watch() -> None:
+        while True:
+            time.sleep(_EVERY)
+            now = watts()
+            state[0], state[1], state[2] = joules(), now, time.monotonic()
+
+    Thread(target=watch, name="divebell meter", daemon=True).start()
+    return joules
+
+
+def _watts(command: str | None) -> float:
+    """What the command prints; 0 where it fails, as a meter that is gone must not stop an answer."""
+    try:
+        answer = subprocess.run(command or "", shell=True, capture_output=True, text=True, timeout=10, check=True)
+        return max(sum(map(float, answer.stdout.split())), 0.0)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return 0.0
+
+
+def _rapl(packages: list[Path]) -> Callable[[], float]:
+    ranges = [_number(package.with_name("max_energy_range_uj")) for package in packages]
+    last, total = [_number(package) for package in packages], [0.0]
+
+    def read() -> float:
+        for index, package in enumerate(packages):
+            now = _number(package)
+            total[0] += (now - last[index]) % (ranges[index] or float("inf"))
+            last[index] = now
+        return total[0] / 1e6
+
+    return read
+
+
+def _readable(paths: object, name: str = "") -> list[Path]:
+    found = [path / name if name else path for path in sorted(paths)]
+    return [path for path in found if os.access(path, os.R_OK)]
+
+
+def _number(path: Path) -> float:
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):
+        return 0.0

@@ -1,0 +1,72 @@
+"""Meters: what the system offers, read as it is meant, and an estimate that says that it is one."""
+
+from pathlib import Path
+
+import pytest
+
+from divebell.costs import energy
+from divebell.costs.settings import Settings
+
+NOWHERE = Path("/nowhere")
+
+
+def _file(folder, name, value):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f"{value}\n")
+    return folder / name
+
+
+def test_rapl_adds_packages_and_survives_their_wrap(tmp_path):
+    files = []
+    for name, value in (("intel-rapl:0", 900_000), ("intel-rapl:1", 100_000)):
+        files.append(_file(tmp_path / name, "energy_uj", value))
+        _file(tmp_path / name, "max_energy_range_uj", 1_000_000)
+    _file(tmp_path / "intel-rapl:0:0", "energy_uj", 5)
+    found = energy.source(Settings(), tmp_path, NOWHERE)
+    assert found.method.startswith("RAPL")
+    begin = found.read()
+    files[0].write_text("200000")
+    files[1].write_text("400000")
+    assert found.read() - begin == pytest.approx(0.3 + 0.3, abs=1e-6)
+
+
+def test_hwmon_energy_is_in_microjoules(tmp_path):
+    file = _file(tmp_path / "hwmon0", "energy1_input", 1_000_000)
+    found = energy.source(Settings(), NOWHERE, tmp_path)
+    begin = found.read()
+    file.write_text("3500000")
+    assert (found.method, found.read() - begin) == ("hwmon", 2.5)
+
+
+def test_power_is_integrated(monkeypatch, tmp_path):
+    _file(tmp_path / "hwmon0", "power1_input", 40_000_000)
+    monkeypatch.setattr(energy.time, "monotonic", iter([0.0, 10.0, 20.0]).__next__)
+    monkeypatch.setattr(energy, "Thread", lambda **_: type("Still", (), {"start": lambda self: None})())
+    found = energy.source(Settings(), NOWHERE, tmp_path)
+    assert (found.read(), found.read()) == (400.0, 800.0)
+
+
+@pytest.mark.parametrize(
+    ("command", "watts"), [("echo 12.5", 12.5), ("echo no", 0.0), ("exit 3", 0.0), ("echo -4", 0.0)]
+)
+def test_a_command_prints_watts(command, watts):
+    assert energy._watts(command) == watts
+
+
+def test_the_estimate_is_labelled_and_follows_processor_time(monkeypatch):
+    monkeypatch.setattr(energy.os, "cpu_count", lambda: 2)
+    clocks = {"monotonic": 0.0, "process_time": 0.0}
+    for name in clocks:
+        monkeypatch.setattr(energy.time, name, lambda name=name: clocks[name])
+    found = energy.source(Settings(watts=100.0, idle_watts=20.0), NOWHERE, NOWHERE)
+    assert found.method == "estimate: 100 W busy, 20 W idle (your watts) x processor time"
+    assert found.uncertainty == 0.5
+    begin = found.read()
+    clocks.update(monotonic=1.0, process_time=2.0)
+    assert found.read() - begin == 100.0
+
+
+def test_without_settings_watts_are_assumed():
+    found = energy.source(Settings(), NOWHERE, NOWHERE)
+    assert "assumed watts" in found.method
+    assert found.idle_watts > 0

@@ -1,0 +1,97 @@
+"""The ledger: rows that were changed or lost are named, and writing never stands in the way of an answer."""
+
+import sqlite3
+from contextlib import closing
+from threading import Thread
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divebell.costs import ledger
+from divebell.errors import BadFile
+
+ROWS = [{"kind": "answer", "joules": float(n), "model": "m"} for n in range(6)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    place = tmp_path / "deep" / "receipts.sqlite"
+    ledger.append(place, ROWS[:2])
+    ledger.append(place, ROWS[2:])
+    return place
+
+
+def _change(path, statement):
+    with closing(sqlite3.connect(path)) as base:
+        base.execute(statement)
+        base.commit()
+
+
+def test_rows_come_back_in_order(path):
+    assert [row["joules"] for row in ledger.receipts(path)] == [0, 1, 2, 3, 4, 5]
+    assert ledger.damage(path) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE receipts SET body = replace(body, '2.0', '0.1') WHERE id = 3", ["row 3 was changed, or its hash was"]),
+        ("DELETE FROM receipts WHERE id = 2", ["row 2 is missing"]),
+        ("DELETE FROM receipts WHERE id IN (3, 4)", ["rows 3 to 4 are missing"]),
+        ("DELETE FROM receipts WHERE id = 1", ["row 1 is missing"]),
+        ("UPDATE receipts SET id = id - 1 WHERE id > 3", None),
+        ("UPDATE receipts SET hash = 'x' WHERE id = 4", None),
+        ("UPDATE receipts SET body = 7 WHERE id = 5", None),
+    ],
+)
+def test_damage_is_told_by_row(path, statement, told):
+    if "id - 1" in statement:
+        _change(path, "DELETE FROM receipts WHERE id = 3")
+    _change(path, statement)
+    found = ledger.damage(path)
+    assert found
+    assert told is None or found == told
+    ledger.receipts(path)
+
+
+@given(st.integers(0, 5), st.text(min_size=1, max_size=5))
+def test_no_other_body_has_the_same_hash(row, text):
+    body = f'{{"joules": {row}}}'
+    assert ledger.link(ledger.FIRST, body) != ledger.link(ledger.FIRST, body + text)
+
+
+def test_writers_at_the_same_time_keep_one_chain(tmp_path):
+    path = tmp_path / "receipts.sqlite"
+    writers = [ledger.Writer(path) for _ in range(3)]
+    threads = [Thread(target=lambda w=writer: [w.add(ROWS[0]) for _ in range(20)]) for writer in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for writer in writers:
+        writer.flush()
+    assert len(ledger.receipts(path)) == 60
+    assert ledger.damage(path) == []
+
+
+def test_a_full_disk_is_warned_of_once(caplog):
+    def full(path, rows):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    writer = ledger.Writer("anywhere", full)
+    for _ in range(3):
+        writer.add(ROWS[0])
+        writer.flush()
+    assert writer.lost == 3
+    assert [record.message for record in caplog.records] == [
+        "receipts are not written down: anywhere: database or disk is full"
+    ]
+
+
+def test_another_file_is_refused(tmp_path):
+    path = tmp_path / "receipts.sqlite"
+    assert ledger.receipts(path) == []
+    path.write_text("no database at all, but long enough to look like one " * 4)
+    with pytest.raises(BadFile, match="can't be read"):
+        ledger.receipts(path)
