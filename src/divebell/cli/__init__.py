@@ -20,6 +20,7 @@ _COMMANDS = {
     "cache": "Show or delete what is kept on disk of computed prompts.",
     "plan": "Tell whether a model fits a machine, how fast it will be and what it costs.",
     "receipts": "Show what answers took: energy, carbon, money.",
+    "worth": "Own or rent: the break-even, line by line.",
     "doctor": "Measure this machine and show what would run on it.",
 }
 

@@ -48,10 +48,7 @@ def plan(
 
     own = settings.load()
     contexts, batches = _counts("context", context, 0), _counts("batch", batch, 1)
-    machine = _machine(hardware, own)
-    sizes = [_size(shape, machine, max(contexts), max(batches)) for shape in _shapes(model, format)]
-    shape, _ = next((pair for pair in sizes if pair[1]["fits"]), sizes[-1])
-    speeds = _speeds(shape, machine, contexts, batches, own)
+    machine, shape, sizes, speeds = planned(model, hardware, format, contexts, batches, own)
     figures = {
         "model": model,
         "architecture": shape.architecture,
@@ -66,6 +63,16 @@ def plan(
         "assumed": own.assumed,
     }
     print_json(figures) if json else _show(figures, speeds, own)
+
+
+def planned(
+    model: str, hardware: str, format: str | None, contexts: list[int], batches: list[int], own: Any
+) -> tuple[Any, Any, list[tuple[Any, dict[str, Any]]], list[Any]]:
+    """(machine, shape, sizes of all formats, speeds), of the best format that fits, or else of the smallest."""
+    machine = _machine(hardware, own)
+    sizes = [_size(shape, machine, max(contexts), max(batches)) for shape in _shapes(model, format)]
+    shape, _ = next((pair for pair in sizes if pair[1]["fits"]), sizes[-1])
+    return machine, shape, sizes, _speeds(shape, machine, contexts, batches, own)
 
 
 def _counts(name: str, text: str, least: int) -> list[int]:
@@ -83,6 +90,7 @@ def _machine(name: str, own: Any) -> Any:
 
     if name != "this":
         return hardware(name)
+    from divebell.costs.energy import watts
     from divebell.costs.this_machine import this_machine
 
     found = this_machine()
@@ -94,7 +102,7 @@ def _machine(name: str, own: Any) -> Any:
         read=found["read_gb_per_s"] * 1e9,
         int8=found["int8_gmac_per_s"] * 1e9,
         bf16=found["bf16_gmac_per_s"] * 1e9,
-        watts=own.watts,
+        watts=watts(own)[0],
         dollars=own.dollars or None,
         dollars_per_hour=None,
         source=f"measured here; by NUMA node {found['nodes']} GB/s, disk {found['disk_gb_per_s']} GB/s",

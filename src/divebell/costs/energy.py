@@ -46,13 +46,18 @@ def source(settings: Settings, powercap: Path = POWERCAP, hwmon: Path = HWMON) -
     return estimate(settings)
 
 
+def watts(settings: Settings) -> tuple[float, float]:
+    """This machine's, busy and idle: the person's own, or assumed."""
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    assumed = CORE_WATTS * (os.cpu_count() or 1) + MEMORY_WATTS_PER_GB * gigabytes
+    busy = settings.watts if settings.watts is not None else assumed
+    return busy, settings.idle_watts if settings.idle_watts is not None else IDLE_SHARE * busy
+
+
 def estimate(settings: Settings) -> Source:
     """idle watts x time + (busy - idle) watts x this process's processor time / cores."""
+    busy, idle = watts(settings)
     cores = os.cpu_count() or 1
-    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    memory = MEMORY_WATTS_PER_GB * gigabytes
-    busy = settings.watts if settings.watts is not None else CORE_WATTS * cores + memory
-    idle = settings.idle_watts if settings.idle_watts is not None else IDLE_SHARE * busy
     each = max(busy - idle, 0.0) / cores
     given = "your watts" if settings.watts is not None else "assumed watts"
     method = f"estimate: {busy:.0f} W busy, {idle:.0f} W idle ({given}) x processor time"

@@ -1,0 +1,132 @@
+"""divebell worth."""
+
+from dataclasses import asdict, replace
+from math import isinf
+from typing import Any
+
+from divebell.cli.output import print_fields, print_json, print_table
+from divebell.errors import BadInput
+
+CONTEXT = 4096
+
+
+def worth(
+    *,
+    price: str | None = None,
+    model: str | None = None,
+    hardware: str = "this",
+    batch: int = 1,
+    prompt_tokens: float | None = None,
+    cached_tokens: float = 0,
+    answer_tokens: float | None = None,
+    json: bool = False,
+) -> None:
+    """Own or rent: what a day's tokens cost here and at an API's price, with the break-even and the sum line by line.
+
+    Without other options it takes what the ledger has (see `divebell receipts`). With --model it takes the speeds of
+    `divebell plan`, so that a machine can be judged before it is bought. Your tariff and the machine's price come from
+    costs.toml.
+
+    Parameters
+    ----------
+    price
+        the API to compare with, by its name in the price list; by default the first of costs.toml
+    model
+        a model or config.json to plan for, instead of the ledger
+    hardware
+        this, or one of the catalogue (divebell plan x --hardware list)
+    batch
+        answers that are decoded together
+    prompt_tokens
+        tokens of prompts a day
+    cached_tokens
+        of them, those that need no computing
+    answer_tokens
+        tokens of answers a day
+    json
+        print a JSON object
+    """
+    from divebell.costs import ledger, prices, settings, worth
+
+    own = settings.load()
+    chosen = prices.price(price or own.prices[0])
+    if model:
+        load = worth.Load(_given("prompt", prompt_tokens), cached_tokens, _given("answer", answer_tokens))
+        machine = _planned(load, model, hardware, batch, own)
+    else:
+        load, machine = worth.from_ledger(ledger.receipts(ledger.place()), own)
+        load, machine = _scaled(load, machine, prompt_tokens, answer_tokens)
+    found = worth.judge(load, machine, chosen, own)
+    missing = [name for name in ("dollars_per_kwh", "dollars") if name in own.assumed]
+    if machine.dollars > 0:
+        missing = [name for name in missing if name != "dollars"]
+    figures = {"load": asdict(load), "machine": asdict(machine), "price": asdict(chosen), "assumed": missing}
+    print_json(_finite(figures | asdict(found))) if json else _show(figures, found, own)
+
+
+def _given(name: str, tokens: float | None) -> float:
+    if tokens is None:
+        raise BadInput(f"--model needs the day's load as well: --{name}-tokens is missing")
+    return tokens
+
+
+def _scaled(load: Any, machine: Any, prompt: float | None, answered: float | None) -> tuple[Any, Any]:
+    """The ledger's mean answer, as many times a day as makes the tokens that are asked for."""
+    if prompt is None and answered is None:
+        return load, machine
+    wanted = (load.prompt if prompt is None else prompt) + (load.answered if answered is None else answered)
+    times = wanted / load.tokens if load.tokens else 0.0
+    load = replace(load, **{name: value * times for name, value in asdict(load).items()})
+    return load, replace(machine, busy_seconds=machine.busy_seconds * times, joules=machine.joules * times)
+
+
+def _planned(load: Any, model: str, hardware: str, batch: int, own: Any) -> Any:
+    from divebell.cli.plan import planned
+    from divebell.costs.energy import IDLE_SHARE, watts
+    from divebell.costs.worth import Machine
+
+    if batch < 1:
+        raise BadInput(f"--batch is {batch}; it must be 1 or more")
+    machine, _, _, speeds = planned(model, hardware, None, [CONTEXT], [batch], own)
+    rates = {speed.kind: speed.tokens_per_s for speed in speeds}
+    if machine.watts is None:
+        raise BadInput(f"the power of {machine.name} is not published; its cost can't be told")
+    if not rates:
+        raise BadInput(f"{model} has no room for {CONTEXT} tokens of context, for which speeds are taken")
+    seconds = (load.prompt - load.cached) / rates["prompt"] + load.answered / rates["decode"]
+    idle = watts(own)[1] if hardware == "this" else IDLE_SHARE * machine.watts
+    basis = f"a plan of {model} on {machine.name} at {CONTEXT} tokens of context"
+    dollars = machine.dollars if machine.dollars is not None else own.dollars
+    return Machine(dollars, own.years, idle, seconds, (machine.watts - idle) * seconds, basis)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: null."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and isinf(value) else value
+
+
+def _show(figures: dict[str, Any], found: Any, own: Any) -> None:
+    from divebell.costs.settings import place
+    from divebell.costs.worth import MONTH
+
+    load = figures["load"]
+    print(f"{found.verdict}: " + ", ".join(f"{name} ${d * MONTH:,.2f}" for name, d in _told(found)) + " a month")
+    print()
+    day = f"{load['prompt']:,.0f} prompt tokens, {load['cached']:,.0f} of them cached, {load['answered']:,.0f} answered"
+    even = "never" if found.break_even is None else f"{found.break_even:,.0f} tokens a day"
+    capacity = "no limit known" if isinf(found.capacity) else f"{found.capacity:,.0f} tokens a day"
+    print_fields([("a day", day), ("from", figures["machine"]["basis"]), ("break-even", even), ("at most", capacity)])
+    print_table(("", "sum", "$ a day"), [(line.what, line.sum, f"{line.dollars:.6f}") for line in found.lines])
+    print("What would change it:")
+    for change in found.changes:
+        print(f"  {change}")
+    if figures["assumed"]:
+        print(f"not given, so assumed or left out: {', '.join(figures['assumed'])} (see {place()})")
+
+
+def _told(found: Any) -> list[tuple[str, float]]:
+    return [(name, dollars) for name, dollars in found.dollars.items() if not isinf(dollars)]

@@ -1,0 +1,167 @@
+"""Own, rent or both: what a day's tokens cost on one's own machine and at an API's price, line by line.
+
+Everything but the machine's price and its idle power grows with the tokens, so the break-even is a straight line's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from divebell.costs.prices import Price
+from divebell.costs.settings import Settings
+from divebell.errors import BadInput
+
+DAY, MONTH = 86400.0, 365.25 / 12
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Tokens of a day: of prompts, of them cached, of answers."""
+
+    prompt: float
+    cached: float
+    answered: float
+
+    @property
+    def tokens(self) -> float:
+        return self.prompt + self.answered
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """dollars, years: its price and life. idle_watts: all day. busy_seconds, joules: of a day's load, beyond idle.
+
+    basis: where the figures are from.
+    """
+
+    dollars: float
+    years: float
+    idle_watts: float
+    busy_seconds: float
+    joules: float
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A term of the sum. dollars: a day."""
+
+    what: str
+    sum: str
+    dollars: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """verdict: "own", "rent" or "mix". dollars: a day of each; infinite where the machine is too slow for it.
+
+    break_even: tokens a day from which owning is cheaper, at this mixture of prompts and answers; None: none.
+    capacity: tokens a day that the machine can do. changes: what would turn the verdict round, in sentences.
+    """
+
+    verdict: str
+    dollars: Mapping[str, float]
+    break_even: float | None
+    capacity: float
+    lines: Sequence[Line]
+    changes: Sequence[str]
+
+
+def judge(load: Load, machine: Machine, price: Price, own: Settings) -> Verdict:
+    """Raises BadInput for a load of no tokens."""
+    if load.tokens <= 0 or min(load.prompt, load.cached, load.answered) < 0 or load.cached > load.prompt:
+        raise BadInput(
+            f"a day of {load.prompt:g} prompt tokens, {load.cached:g} of them cached, and {load.answered:g} of answers "
+            "is no load; each must be 0 or more, and no more cached than there are"
+        )
+    lines = _lines(load, machine, price, own)
+    wear, idle, work, rent = (line.dollars for line in lines)
+    fixed, share = wear + idle, _share(machine)
+    dollars = {"own": fixed + work if share >= 1 else inf, "rent": rent}
+    dollars["mix"] = inf if share >= 1 else fixed + work * share + rent * (1 - share)
+    even = fixed / (rent - work) if rent > work else None
+    break_even = None if even is None or even > share else even * load.tokens
+    verdict = min(dollars, key=dollars.__getitem__)
+    changes = _changes(machine, own, lines, load, break_even, share)
+    return Verdict(verdict, dollars, break_even, share * load.tokens, lines, changes)
+
+
+def _share(machine: Machine) -> float:
+    """Of the load that fits into a day; more than 1 where there is room."""
+    return DAY / machine.busy_seconds if machine.busy_seconds > 0 else inf
+
+
+def _lines(load: Load, machine: Machine, price: Price, own: Settings) -> list[Line]:
+    tariff, days = own.dollars_per_kwh, machine.years * 365.25
+    hit = price.input if price.cached is None else price.cached
+    rent = (load.cached * hit + (load.prompt - load.cached) * price.input + load.answered * price.output) / 1e6
+    missed = load.prompt - load.cached
+    return [
+        Line("wear", f"${machine.dollars:,.0f} / {days:,.0f} days", machine.dollars / days),
+        Line(
+            "idle power",
+            f"{machine.idle_watts:.0f} W x 24 h x ${tariff:g}/kWh",
+            machine.idle_watts * DAY * own.dollars_per_joule,
+        ),
+        Line("work", f"{machine.joules / 3.6e6:.3g} kWh x ${tariff:g}/kWh", machine.joules * own.dollars_per_joule),
+        Line(
+            f"{price.model} ({price.provider}, {price.date})",
+            f"({load.cached:,.0f} x ${hit:g} + {missed:,.0f} x ${price.input:g} + "
+            f"{load.answered:,.0f} x ${price.output:g}) / 1e6",
+            rent,
+        ),
+    ]
+
+
+def _changes(
+    machine: Machine, own: Settings, lines: list[Line], load: Load, break_even: float | None, share: float
+) -> list[str]:
+    wear, idle, work, rent = (line.dollars for line in lines)
+    told = [_of_load(load, break_even, rent > work, share)]
+    paid = (rent - work - idle) * machine.years * 365.25
+    if paid > 0:
+        told.append(f"the price of the machine: at ${paid:,.0f} owning costs as much as renting")
+    else:
+        told.append("the price of the machine: even as a present it would cost more than renting, by its power")
+    kwh = (machine.idle_watts * DAY + machine.joules) / 3.6e6
+    if rent > wear and kwh > 0:
+        told.append(f"the tariff: at ${(rent - wear) / kwh:.3g}/kWh instead of ${own.dollars_per_kwh:g}")
+    else:
+        told.append("the tariff: no, wear alone costs more than renting")
+    if rent > 0:
+        told.append(f"the API's prices: at {(wear + idle + work) / rent:.3g} times what they are")
+    return told
+
+
+def _of_load(load: Load, break_even: float | None, cheaper: bool, share: float) -> str:
+    if not cheaper:
+        return "the load: no, the work of a token alone costs more power than the API asks for it"
+    if break_even is None:
+        most = share * load.tokens
+        return f"the load: no, a day at full speed is {most:,.0f} tokens, too few to pay for the machine"
+    return f"the load: owning is cheaper from {break_even:,.0f} tokens a day (it is {load.tokens:,.0f})"
+
+
+def from_ledger(rows: Sequence[Mapping[str, Any]], own: Settings) -> tuple[Load, Machine]:
+    """A day's mean of the answers in a ledger; one that is younger than a day counts as a day's.
+
+    Raises BadInput where there are no answers.
+    """
+    answers = [row for row in rows if row.get("kind") == "answer"]
+    if not answers:
+        raise BadInput(
+            "the ledger has no answers yet; describe a day instead: --model MODEL --prompt-tokens N --answer-tokens N"
+        )
+    times = [row["time"] for row in answers]
+    days = max((max(times) - min(times)) / DAY, 1.0)
+    sums = {name: sum(row[name] for row in answers) / days for name in _NAMES}
+    load = Load(sums["prompt_tokens"], sums["cached_tokens"], sums["completion_tokens"])
+    seconds, idle = sums["shared_seconds"], sums["idle_joules"]
+    watts = idle / seconds if seconds else 0.0
+    basis = f"{len(answers):,} answers in the ledger over {days:.1f} days, {answers[-1]['method']}"
+    machine = Machine(own.dollars, own.years, watts, seconds, sums["joules"] - idle, basis)
+    return load, machine
+
+
+_NAMES = ("prompt_tokens", "cached_tokens", "completion_tokens", "shared_seconds", "joules", "idle_joules")
