@@ -84,7 +84,7 @@ def test_what_a_gguf_file_says_of_its_licence_and_source(gguf, tmp_path, inspect
 
 def test_a_pulled_model_has_the_catalogues_licence(gguf, inspected, monkeypatch):
     entry = next(iter(CATALOGUE.values()))
-    monkeypatch.setattr("divebell.weights.pull.pulled", lambda name: gguf if name == entry.name else None)
+    monkeypatch.setattr("divebell.weights.here.pulled", lambda name: gguf if name == entry.name else None)
     for model in (entry.name, gguf):
         told = inspected(model)
         assert (told["licence"], told["source"]) == (entry.licence, entry.origin)

@@ -29,12 +29,15 @@ def publish(server, repository: str, files: dict[str, bytes], **false_hashes: st
     for name, content in files.items():
         sha256 = hashlib.sha256(content).hexdigest()
         stated = {"sha256": false_hashes.get(name.partition(".")[0].replace("-", ""), sha256), "size": len(content)}
-        siblings.append({"rfilename": name, "lfs": stated if name.endswith(("safetensors", "gguf")) else None})
+        blob = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+        large = name.endswith(("safetensors", "gguf"))
+        siblings.append({"rfilename": name, "blobId": blob, "lfs": stated if large else None})
         path = f"/{repository}/resolve/{COMMIT}/{name}"
         server.files[path] = content
         server.scripts[path] = [answer_with_commit(sha256)] * 9
     listing = json.dumps({"sha": COMMIT, "siblings": siblings}).encode()
-    server.files[f"/api/models/{repository}/revision/main?blobs=true"] = listing
+    for revision in ("main", COMMIT):
+        server.files[f"/api/models/{repository}/revision/{revision}?blobs=true"] = listing
 
 
 def answer_with_commit(etag: str):

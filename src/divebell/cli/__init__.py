@@ -12,6 +12,7 @@ _COMMANDS = {
     "run": "Continue a text.",
     "serve": "Serve models over HTTP, with OpenAI's and Anthropic's protocols.",
     "inspect": "Show what a model is, from its headers alone.",
+    "audit": "Check a model's licence, origin, hashes, tensors and chat template.",
     "perplexity": "Score a model on a text.",
     "quantize": "Write a model with 4 or 8 bits a weight.",
     "tune": "Train a model on your own rows: adapters, or all of it.",

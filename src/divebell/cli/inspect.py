@@ -1,14 +1,12 @@
 """divebell inspect."""
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 from divebell.cli.output import counted, print_fields, print_json, print_table
 from divebell.config import format_bytes
-from divebell.errors import BadInput
-from divebell.weights.catalogue import CATALOGUE, Entry, unknown
-from divebell.weights.progress import progress
+from divebell.weights.here import Found, find_here, stated_source
+from divebell.weights.progress import hashed
 
 
 def inspect(model: str, /, *, hash: bool = False, json: bool = False) -> None:
@@ -23,33 +21,9 @@ def inspect(model: str, /, *, hash: bool = False, json: bool = False) -> None:
     json
         print a JSON object
     """
-    found = _find(model)
+    found = find_here(model)
     figures = _shape(found.path) if found.path.suffix == ".json" else _checkpoint(found, hash)
     print_json(figures) if json else _show(figures)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    path: Path
-    entry: Entry | None = None
-
-
-def _find(model: str) -> _Found:
-    """Where a model is on this machine; BadInput says how to get one that is not."""
-    from divebell.weights import hub
-    from divebell.weights.pull import on_disk, pulled
-
-    if path := on_disk(model):
-        entry = next((entry for entry in CATALOGUE.values() if pulled(entry.name) == path), None)
-        return _Found(path, entry)
-    entry = CATALOGUE.get(model.lower())
-    if entry is None and not hub.is_hub_id(model):
-        raise unknown(model)
-    here = pulled(entry.name) if entry else hub.cached(model)
-    if here is None:
-        size = f" ({format_bytes(entry.size)}, {entry.licence})" if entry else ""
-        raise BadInput(f"{model}{size} is not on this machine yet; fetch it with: divebell pull {model}")
-    return _Found(here, entry)
 
 
 def _shape(path: Path) -> dict:
@@ -59,7 +33,7 @@ def _shape(path: Path) -> dict:
     return _model_figures(models.describe_config(path))
 
 
-def _checkpoint(found: _Found, hash: bool) -> dict:
+def _checkpoint(found: Found, hash: bool) -> dict:
     from divebell import models
     from divebell.weights.checkpoint import open_checkpoint
 
@@ -73,7 +47,7 @@ def _checkpoint(found: _Found, hash: bool) -> dict:
             "bytes_by_format": dict(formats.most_common()),
             **_text_figures(checkpoint),
             "licence": _licence(found, checkpoint),
-            "source": _source(found, checkpoint),
+            "source": stated_source(found, checkpoint.config),
             "path": found.path,
             "files": [_file(file, size, hash) for file, size in checkpoint.file_sizes.items()],
         }
@@ -106,39 +80,21 @@ def _text_figures(checkpoint) -> dict:
     return {"tokenizer": tokenizer or None, "chat_template": bool(stored_templates(checkpoint))}
 
 
-def _licence(found: _Found, checkpoint) -> str | None:
+def _licence(found: Found, checkpoint) -> str | None:
     if found.entry:
         return found.entry.licence
     stated = checkpoint.config.get("general.license")
     return stated if isinstance(stated, str) else None
 
 
-def _source(found: _Found, checkpoint) -> str | None:
-    if found.entry:
-        return found.entry.origin
-    for part in found.path.parts:
-        if part.startswith("models--"):
-            return "https://huggingface.co/" + part.removeprefix("models--").replace("--", "/")
-    stated = checkpoint.config.get("general.source.url") or checkpoint.config.get("general.repo_url")
-    return stated if isinstance(stated, str) else None
-
-
 def _file(path: Path, size: int, hash: bool) -> dict:
     """sha256: as verified when the file was pulled and unchanged since, or computed when `hash` asks; else null."""
-    from divebell.weights.store import recorded, sha256_of
+    from divebell.weights.store import recorded
 
     record = recorded(path)
     sha256 = record["sha256"] if record else None
     if hash and sha256 is None:
-        done = 0
-        with progress(f"hashing {path.name}", size) as show:
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                show(done)
-
-            sha256 = sha256_of(path, advance)
+        sha256 = hashed(path, size)
     return {"name": path.name, "bytes": size, "sha256": sha256}
 
 

@@ -1,6 +1,7 @@
 """A checkpoint's tensors bound to a model's parameters: checked one against the other, converted, handed to the ops."""
 
 import re
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -79,18 +80,36 @@ class Binding:
         return tensors if target == "stored" else [convert(tensor, target) for tensor in tensors]
 
     def _check(self, unused: tuple[str, ...]) -> None:
-        kind, stored = self.checkpoint.kind, self.checkpoint.tensors
-        expected = {name: p.stored_shape(kind) for p in self.parameters.values() for name in p.stored_names(kind)}
-        missing = [name for name in expected if name not in stored]
-        spare = [n for n in stored if n not in expected and not n.startswith(unused) and not _DERIVED.search(n)]
-        wrong = [
-            f"{name} is {_size(stored[name].shape)} but the configuration asks for {_size(shape)}"
-            for name, shape in expected.items()
-            if name in stored and tuple(stored[name].shape) != shape
-        ]
-        problems = [_some("missing", missing), _some("left over", spare), _some("misshapen", wrong)]
-        if missing or spare or wrong:
+        found = differences(self.checkpoint, list(self.parameters.values()), unused)
+        problems = [_some("missing", found.missing), _some("left over", found.spare), _some("misshapen", found.wrong)]
+        if any(problems):
             raise Mismatch(f"{self.checkpoint.path}: its tensors and its configuration differ: {''.join(problems)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Names of tensors that the configuration asks for and the file lacks, that it has and nothing asks for, that have
+    another shape (with both), and that it has and the model leaves alone."""
+
+    missing: list[str]
+    spare: list[str]
+    wrong: list[str]
+    unused: list[str]
+
+
+def differences(checkpoint: Any, parameters: list[Parameter], unused: tuple[str, ...]) -> Differences:
+    """Between an open checkpoint's tensors and a model's parameters. unused: beginnings of names that may be there."""
+    kind, stored = checkpoint.kind, checkpoint.tensors
+    expected = {name: p.stored_shape(kind) for p in parameters for name in p.stored_names(kind)}
+    others = [name for name in stored if name not in expected]
+    left = [name for name in others if name.startswith(unused) or _DERIVED.search(name)]
+    wrong = [
+        f"{name} is {_size(stored[name].shape)} but the configuration asks for {_size(shape)}"
+        for name, shape in expected.items()
+        if name in stored and tuple(stored[name].shape) != shape
+    ]
+    missing, known = [name for name in expected if name not in stored], set(left)
+    return Differences(missing, [name for name in others if name not in known], wrong, left)
 
 
 def damaged(path: object, tensor: Tensor) -> Mismatch:

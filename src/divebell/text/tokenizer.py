@@ -1,5 +1,6 @@
 """Text to token ids and back, for every kind of checkpoint."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -144,3 +145,9 @@ class Tokenizer:
     def is_special(self, token_id: int) -> bool:
         """Whether this is a control token, left out of decoded text."""
         return token_id in self._special
+
+    def byte_pairs(self) -> tuple[list[tuple[int, str]], list[list[str]]]:
+        """(id, spelling) of the ordinary tokens by id, and the merges in their order: what ordinary text is cut by."""
+        model = json.loads(self._library.to_str())["model"]
+        ordinary = sorted((id, text) for text, id in model["vocab"].items() if id not in self._added)
+        return ordinary, [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]

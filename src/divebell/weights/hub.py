@@ -23,6 +23,7 @@ _SMALL_FILES = (
 )  # fmt: skip
 _INDEX = "model.safetensors.index.json"
 _LISTING_LIMIT = 64 << 20
+_SHA256 = 64  # digits; git's ids have 40
 
 
 def is_hub_id(name: str) -> bool:
@@ -96,20 +97,45 @@ def _endpoint() -> str:
 
 def _listing(repository: str) -> tuple[str, dict[str, str | None]]:
     """The newest commit of a repository, and of each of its files the SHA-256 where the hub states one."""
+    commit, stated = _stated_hashes(repository)
+    return commit, {file: found if found and len(found) == _SHA256 else None for file, found in stated.items()}
+
+
+def _stated_hashes(repository: str, revision: str = "main") -> tuple[str, dict[str, str | None]]:
+    """As `listed`; SourceFailure when the hub can't be asked or its answer can't be read."""
     from huggingface_hub import get_token
 
     token = get_token()
-    url = f"{_endpoint()}/api/models/{repository}/revision/main?blobs=true"
+    url = f"{_endpoint()}/api/models/{repository}/revision/{revision}?blobs=true"
     with open_url(url, {"Accept": "application/json"}, f"Bearer {token}" if token else "") as response:
         try:
             listing = json.loads(response.read(_LISTING_LIMIT))
-            files = {file["rfilename"]: (file.get("lfs") or {}).get("sha256") for file in listing["siblings"]}
+            files = {file["rfilename"]: _stated(file) for file in listing["siblings"]}
             commit = listing["sha"]
             if not fullmatch("[0-9a-f]{40}", commit):
                 raise ValueError(f"commit {commit!r}")
-            return commit, {file: sha256 for file, sha256 in files.items() if ".." not in file and file[:1] != "/"}
+            return commit, {file: stated for file, stated in files.items() if ".." not in file and file[:1] != "/"}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
             raise SourceFailure(f"the hub's listing of {repository} can't be read ({fault})") from fault
+
+
+def listed(repository: str, revision: str) -> tuple[str, dict[str, str | None]]:
+    """The commit, and of each of its files what the hub states: the SHA-256, else git's id of the content, else None.
+
+    PullError when the hub can't be asked, or may not be.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise PullError("HF_HUB_OFFLINE forbids asking the hub")
+    try:
+        return _stated_hashes(repository, revision)
+    except SourceFailure as failure:
+        raise PullError(str(failure)) from failure
+
+
+def _stated(file: dict) -> str | None:
+    return (file.get("lfs") or {}).get("sha256") or file.get("blobId")
 
 
 def _check_readable(name: str, file: str, files: dict[str, str | None]) -> None:

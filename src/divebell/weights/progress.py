@@ -1,8 +1,11 @@
-"""How far a download is, drawn on a terminal; nothing is drawn elsewhere."""
+"""How far a download or a reading is, drawn on a terminal; nothing is drawn elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from divebell.weights.store import sha256_of
 
 
 @contextmanager
@@ -14,6 +17,19 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     with _bar() as bar:
         task = bar.add_task(title, total=total)
         yield lambda position: bar.update(task, completed=position)
+
+
+def hashed(path: Path, size: int) -> str:
+    """The SHA-256 of a file of `size` bytes, in hexadecimal."""
+    done = 0
+    with progress(f"hashing {path.name}", size) as show:
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done)
+
+        return sha256_of(path, advance)
 
 
 def _bar():
