@@ -22,6 +22,7 @@ _COMMANDS = {
     "plan": "Tell whether a model fits a machine, how fast it will be and what it costs.",
     "receipts": "Show what answers took: energy, carbon, money.",
     "worth": "Own or rent: the break-even, line by line.",
+    "compare": "Show published figures of models, with sources, and where experts and latents pay.",
     "doctor": "Measure this machine and show what would run on it.",
 }
 
