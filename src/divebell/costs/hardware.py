@@ -9,7 +9,7 @@ from divebell.errors import BadInput
 
 REACHED = {"gpu": (3000 / 3350, 580 / 989), "cpu": (0.8, 0.5)}
 """Shares of the published bandwidth and rates that programs reach. GPUs: DeepSeek's FlashMLA on an H800, 3,000 GB/s
-and 580 TFLOP/s (its README of February 2025). CPUs: this engine's own benchmarks."""
+and 580 TFLOP/s (its README of February 2025). CPUs: our judgement, no program was measured on them."""
 
 
 @dataclass(frozen=True, slots=True)

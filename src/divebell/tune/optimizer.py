@@ -53,7 +53,8 @@ class Optimizer:
 
 
 def _is_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
-    return parameter.dim() == 2 and not name.startswith(("embedding", "head")) and ".experts.lora" not in name
+    """Of two dimensions and one map; experts' adapters have two dimensions too, with a map of each expert in them."""
+    return parameter.dim() == 2 and not name.startswith(("embedding", "head")) and ".experts." not in name
 
 
 def rate_at(step: int, steps: int, peak: float, warm_up: float = 0.05) -> float:
