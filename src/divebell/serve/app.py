@@ -6,34 +6,41 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Scope
 
 from divebell import __version__
 from divebell.errors import DivebellError
 from divebell.serve import admin
+from divebell.serve.access import AccessLog
 from divebell.serve.anthropic import messages
 from divebell.serve.complaint import complaint
 from divebell.serve.errors import as_refusal
 from divebell.serve.gate import Gate
 from divebell.serve.openai import chat, completions, embeddings, models, responses
+from divebell.serve.paths import PAGE, SIGN_IN
 from divebell.serve.record import record_of
 from divebell.serve.refusal import anthropic_error, openai_error
 from divebell.serve.service import Service
+from divebell.serve.ui import sign_in
+from divebell.serve.ui.mount import Mount, Page
 
-PARTS = (admin, chat, completions, embeddings, models, responses, messages)
+PARTS = (admin, chat, completions, embeddings, models, responses, messages, sign_in)
 
 
 def make_app(service: Service, log: TextIO | None = None) -> FastAPI:
     """log: where a JSON line for each request goes; by default stdout."""
-    app = FastAPI(title="divebell", version=__version__, docs_url=None, redoc_url=None)
+    access = AccessLog(service, log)
+    page = Page(service, access)
+    app = FastAPI(title="divebell", version=__version__, docs_url=None, redoc_url=None, lifespan=page.lifespan)
     app.state.service = service
     for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(HTTPException, lambda request, error: refused(request.scope, error))
     app.add_exception_handler(RequestValidationError, lambda request, error: refused(request.scope, complaint(error)))
     app.add_exception_handler(DivebellError, lambda request, error: refused(request.scope, as_refusal(error)))
-    app.add_middleware(Gate, service=service, refuse=refused, log=log)
+    app.add_middleware(Mount, page=page)
+    app.add_middleware(Gate, service=service, refuse=refused, access=access)
     if service.origins:
         app.add_middleware(CORSMiddleware, allow_origins=service.origins, allow_methods=["*"], allow_headers=["*"])
     return app
@@ -41,6 +48,8 @@ def make_app(service: Service, log: TextIO | None = None) -> FastAPI:
 
 def refused(scope: Scope, refusal: HTTPException) -> Response:
     """The response to a refusal, in the protocol of the path."""
+    if scope["path"] == PAGE and refusal.status_code == 401:
+        return RedirectResponse(SIGN_IN, 303)
     body = openai_error(refusal)
     if scope["path"].startswith("/v1/messages"):
         body = anthropic_error(refusal, record_of(scope).id)

@@ -5,47 +5,57 @@ Also the place where a request is counted and written down.
 
 import asyncio
 import logging
-import sys
-import time
 from collections.abc import Callable
-from typing import TextIO
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from divebell.serve.access import AccessLog
 from divebell.serve.hosts import is_expected
 from divebell.serve.limits import Limits
+from divebell.serve.paths import OPEN, of_page
 from divebell.serve.receipt import headers
 from divebell.serve.record import SCOPE, Record, record_of
 from divebell.serve.refusal import Refusal
 from divebell.serve.service import Service
+from divebell.serve.sessions import COOKIE
 
 LOG = logging.getLogger(__name__)
 BODY_SECONDS = 60.0
-OPEN = ("/health",)  # for a supervisor, which has no key
 
 Answer = Callable[[Scope, Refusal], ASGIApp]
 
 
 class Gate:
-    """refuse: makes the response to a refusal. log: one JSON line for each request goes there."""
+    """refuse: makes the response to a refusal. access: where each request is written down."""
 
-    def __init__(self, app: ASGIApp, service: Service, refuse: Answer, log: TextIO | None = None):
+    def __init__(self, app: ASGIApp, service: Service, refuse: Answer, access: AccessLog):
         self._app, self._service, self._refuse = app, service, refuse
-        self._log = log or sys.stdout
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        client = (scope.get("client") or ("",))[0]
-        record = scope[SCOPE] = Record(client, scope["method"], scope["path"])
-        self._service.in_flight += 1
-        try:
+        client, opens = (scope.get("client") or ("",))[0], scope["type"] == "websocket"
+        record = scope[SCOPE] = Record(client, "WEBSOCKET" if opens else scope["method"], scope["path"])
+        if opens:
+            return await self._open(scope, receive, send)
+        with self._access.request(record, lambda: "route" in scope):
             await self._pass(scope, receive, _marked(record, send))
-        finally:
-            self._service.in_flight -= 1
-            self._write(record, "route" in scope)
+
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A page's connection; it is idle most of the time, so a stop does not wait for it. Refused, it gets a 403."""
+        record = record_of(scope)
+        with self._access.connection(record):
+            try:
+                self._check(scope, record)
+            except Refusal as refusal:
+                record.status = 403
+                return await send({"type": "websocket.close", "code": 1008, "reason": refusal.detail[:100]})
+            record.status = 101
+            await self._app(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -69,10 +79,10 @@ class Gate:
     def _check(self, scope: Scope, record: Record) -> None:
         headers, service = Headers(scope=scope), self._service
         self._check_host(headers.get("host", ""))
-        self._check_origin(headers.get("origin"), headers.get("host", ""))
+        self._check_origin(headers.get("origin"), headers.get("host", ""), of_page(scope["path"]))
         if service.keys and scope["path"] not in OPEN:
-            record.key = self._owner(headers)
-        if service.draining and scope["method"] == "POST":
+            record.key = self._signed_in(scope) or self._owner(headers)
+        if service.draining and record.method in ("POST", "WEBSOCKET"):
             raise Refusal(503, "the server is stopping; try again later", code="draining", retry_after=5)
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > service.limits.body:
@@ -82,12 +92,20 @@ class Gate:
         if not is_expected(host, self._service.hosts):
             raise Refusal(403, f"the Host header is {host!r:.200}; allow it with --allow-host if it is this server's")
 
-    def _check_origin(self, origin: str | None, host: str) -> None:
-        """A web page may ask if it is our own, or named with --cors; browsers send some requests unasked."""
-        if origin is None or origin in self._service.origins or "*" in self._service.origins:
+    def _check_origin(self, origin: str | None, host: str, own: bool) -> None:
+        """A web page may ask if it is our own, or named with --cors; browsers send some requests unasked.
+
+        own: only our own page may.
+        """
+        if origin is None or (not own and (origin in self._service.origins or "*" in self._service.origins)):
             return
         if origin == "null" or urlsplit(origin).netloc.lower() != host.lower():
             raise Refusal(403, f"web pages of {origin!r:.200} may not ask here; allow them with --cors")
+
+    def _signed_in(self, scope: Scope) -> str | None:
+        """Who signed in on the page; that counts for the page alone."""
+        cookies = HTTPConnection(scope).cookies
+        return self._service.sessions.owner(cookies.get(COOKIE, "")) if of_page(scope["path"]) else None
 
     def _owner(self, headers: Headers) -> str:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
@@ -98,11 +116,6 @@ class Gate:
         if owner is None:
             raise Refusal(401, "this API key is not known here", code="invalid_api_key")
         return owner
-
-    def _write(self, record: Record, known: bool) -> None:
-        record.seconds = time.monotonic() - record.began
-        self._service.metrics.request(record, known)
-        print(record.line(), file=self._log, flush=True)
 
 
 class Body:

@@ -10,12 +10,14 @@ from divebell.serve.metrics import Metrics, ModelMetrics
 from divebell.serve.record import Record
 from divebell.serve.refusal import Refusal
 from divebell.serve.served import Served
+from divebell.serve.sessions import Sessions
 
 
 @dataclass
 class Service:
     """hosts: names that a Host header may have besides addresses. origins: of web pages that may ask. models: by the
-    name that clients give. draining: told to stop; in_flight: requests that are being answered."""
+    name that clients give. draining: told to stop; in_flight: requests that are being answered. sessions: of
+    those who signed in on the page."""
 
     keys: Keys
     limits: Limits = field(default_factory=Limits)
@@ -23,6 +25,7 @@ class Service:
     origins: tuple[str, ...] = ()
     models: dict[str, Served] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
+    sessions: Sessions = field(default_factory=Sessions)
     draining: bool = False
     in_flight: int = 0
 

@@ -1,0 +1,48 @@
+"""What a model is doing right now, against what the machine could do."""
+
+import time
+from dataclasses import dataclass
+
+from divebell.serve.metrics import Metrics
+from divebell.serve.served import Served
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Counters of a model at one moment. at, seconds: of the clock, and within steps."""
+
+    at: float
+    seconds: float
+    steps: float
+    computed: float
+
+    @classmethod
+    def of(cls, metrics: Metrics, name: str, at: float | None = None) -> "Reading":
+        def value(metric: str) -> float:
+            return metrics.registry.get_sample_value(f"divebell_{metric}", {"model": name}) or 0.0
+
+        at = time.monotonic() if at is None else at
+        return cls(at, value("step_seconds_total"), value("batch_size_count"), value("computed_tokens_total"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """tokens_per_second: read and written, since the reading before. of_floor: the least time in which the steps could
+    have read the weights, over the time they took; None where nothing was computed or the machine was not measured."""
+
+    tokens_per_second: float
+    of_floor: float | None
+
+    @classmethod
+    def between(cls, before: Reading, now: Reading, least_seconds: float | None) -> "Pace":
+        """least_seconds: that one step takes at least."""
+        passed, busy = now.at - before.at, now.seconds - before.seconds
+        rate = (now.computed - before.computed) / passed if passed > 0 else 0.0
+        known = least_seconds is not None and busy > 0
+        return cls(rate, (now.steps - before.steps) * least_seconds / busy if known else None)
+
+
+def step_bytes(served: Served) -> int:
+    """Of the weights that a step for one token reads: an estimate, as if all parameters were stored alike."""
+    info = served.llm.info
+    return round(info.bytes * info.active_parameters / info.parameters)
