@@ -2,8 +2,8 @@
 
 PAGE = "/"
 PREFIX = "/_nicegui"  # of its files, uploads and websocket
-SIGN_IN = "/sign-in"
-OPEN = ("/health", SIGN_IN)  # for a supervisor, which has no key, and for those who are about to give theirs
+SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
+OPEN = ("/health", SIGN_IN, SIGN_OUT)  # for a supervisor, which has no key, and for whoever comes or goes
 
 
 def of_page(path: str) -> bool:

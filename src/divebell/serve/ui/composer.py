@@ -28,7 +28,7 @@ class Composer:
                 with ui.button(icon="attach_file", on_click=lambda: upload.run_method("pickFiles")) as pick:
                     ui.tooltip("Add text files, or drop them anywhere")
                 pick.props('flat dense round aria-label="Add text files"')
-                self._text = ui.textarea(placeholder="Ask something").classes("grow")
+                self._text = ui.textarea(placeholder="Ask something").classes("grow").mark("question")
                 self._text.props(
                     'autogrow outlined dense autofocus aria-label="Question" input-style="max-height: 40vh"'
                 )

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 
 from divebell.serve.metrics import Metrics
-from divebell.serve.served import Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,3 @@ class Pace:
         rate = (now.computed - before.computed) / passed if passed > 0 else 0.0
         known = least_seconds is not None and busy > 0
         return cls(rate, (now.steps - before.steps) * least_seconds / busy if known else None)
-
-
-def step_bytes(served: Served) -> int:
-    """Of the weights that a step for one token reads: an estimate, as if all parameters were stored alike."""
-    info = served.llm.info
-    return round(info.bytes * info.active_parameters / info.parameters)

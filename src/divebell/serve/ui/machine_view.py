@@ -11,7 +11,7 @@ from divebell.config import format_bytes
 from divebell.engine.machine import processor, read_gb_per_s
 from divebell.serve.served import Served
 from divebell.serve.service import Service
-from divebell.serve.ui.machine import Pace, Reading, step_bytes
+from divebell.serve.ui.machine import Pace, Reading
 
 EVERY = 1.0  # seconds between two readings
 KEPT = 60  # of them
@@ -61,7 +61,10 @@ class ModelCard:
 
     def update(self, gb_per_s: float) -> None:
         """gb_per_s: of reading memory, 10^9 bytes."""
-        nbytes, now = step_bytes(self._served), Reading.of(self._service.metrics, self._served.name)
+        nbytes, now = (
+            self._served.llm.info.description.active_bytes,
+            Reading.of(self._service.metrics, self._served.name),
+        )
         pace, self._before = Pace.between(self._before, now, nbytes / (gb_per_s * 1e9)), now
         share = "" if pace.of_floor is None else f" · {pace.of_floor:.0%} of the floor"
         floor = f"floor {gb_per_s * 1e9 / nbytes:,.0f} steps/s, each reading {format_bytes(nbytes)}"

@@ -3,6 +3,7 @@
 from fastapi import Request
 from nicegui import ui
 
+from divebell.serve.paths import SIGN_OUT
 from divebell.serve.record import record_of
 from divebell.serve.ui.asking import Asker
 from divebell.serve.ui.chat import Chat
@@ -53,7 +54,7 @@ def _header(chat: Chat, sidebar: Sidebar, settings: SettingsView) -> ui.tabs:
         _button("tune", "Settings", settings.open)
         _button("contrast", "Light or dark", lambda: dark.set_value(not dark.value))
         if chat.asker.key is not None:
-            with ui.element("form").props('method="post" action="/sign-out"'):
+            with ui.element("form").props(f'method="post" action="{SIGN_OUT}"'):
                 ui.button(icon="logout").props('flat dense type="submit" aria-label="Sign out"')
     return tabs
 

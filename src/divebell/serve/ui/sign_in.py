@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from divebell.serve.admin import service_of
-from divebell.serve.paths import PAGE, SIGN_IN
+from divebell.serve.paths import PAGE, SIGN_IN, SIGN_OUT
 from divebell.serve.sessions import COOKIE, LONGEST
 
 router = APIRouter(include_in_schema=False)
@@ -51,7 +51,7 @@ async def sign_in(request: Request) -> Response:
     return response
 
 
-@router.post("/sign-out")
+@router.post(SIGN_OUT)
 async def sign_out(request: Request) -> Response:
     """Ends the session."""
     service_of(request).sessions.end(request.cookies.get(COOKIE, ""))

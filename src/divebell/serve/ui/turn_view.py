@@ -73,10 +73,10 @@ class TurnView:
         self._said.visible = False
         with self._place, ui.column().classes("w-full") as form:
             text = ui.textarea("Edit the question", value=self._turn.text).props("outlined autogrow autofocus")
-            text.classes("w-full")
+            text.classes("w-full").mark("wording")
             with ui.row().classes("ml-auto"):
                 ui.button("Cancel", on_click=lambda: self._chat.refresh()).props("flat no-caps")
-                ui.button("Ask", on_click=lambda: self._ask(text.value)).props("unelevated no-caps")
+                ui.button("Ask", on_click=lambda: self._ask(text.value)).props("unelevated no-caps").mark("ask")
         form.move(target_index=0)
 
     def _ask(self, text: str) -> None:
