@@ -27,7 +27,7 @@ def guarded(folder):
 
 @pytest.fixture
 def visitor(guarded):
-    with httpx.Client(base_url=guarded.url, follow_redirects=True) as client:
+    with httpx.Client(base_url=guarded.url, follow_redirects=True, timeout=60) as client:
         yield client
 
 

@@ -87,7 +87,9 @@ def test_raw_html_is_text():
     assert html("<b>bold</b>") == "<p>&lt;b&gt;bold&lt;/b&gt;</p>\n"
 
 
-@pytest.mark.parametrize("text", [r"$x^2$", r"\(x^2\)", r"$$x^2$$", "\\[\nx^2\n\\]", "a $x^2$, b"])
+@pytest.mark.parametrize(
+    "text", [r"$x^2$", r"\(x^2\)", r"$$x^2$$", "\\[\nx^2\n\\]", "a $x^2$, b", "so:\n\\[ x^2 \\]\nhere"]
+)
 def test_formulas_are_mathml(text):
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in html(text)
 

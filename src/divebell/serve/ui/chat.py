@@ -46,6 +46,7 @@ class Chat:
         self._column.clear()
         with self._column:
             self._views = {turn.id: TurnView(self, turn) for turn in self.conversation.tree.path()}
+        self.composer.update()
 
     def fresh(self) -> None:
         """Begins a conversation with the same settings."""
@@ -71,8 +72,8 @@ class Chat:
         turn = self.conversation.tree.add(question.id, "assistant")
         self.conversation.model = self.model
         self.save()
-        self.refresh()
         self._task = background_tasks.create(self._run(self.conversation, turn), name="answer")
+        self.refresh()
         ui.run_javascript("scrollTo(0, document.body.scrollHeight)")
 
     def choose(self, turn: Turn) -> None:
@@ -132,5 +133,8 @@ class Chat:
         if self._task is asyncio.current_task():
             self._task = None
         self.save(conversation)
-        if conversation is self.conversation and turn.id in self._views and not self._column.is_deleted:
+        if self._column.is_deleted:
+            return
+        self.composer.update()
+        if conversation is self.conversation and turn.id in self._views:
             self._views[turn.id].update()

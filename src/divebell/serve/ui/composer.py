@@ -34,7 +34,6 @@ class Composer:
                 )
                 self._text.on("keydown.enter", self._send, js_handler=ENTER)
                 self._button = ui.button(icon="send", on_click=self._send_or_stop).mark("send")
-        self.update()
 
     def focus(self) -> None:
         self._text.run_method("focus")

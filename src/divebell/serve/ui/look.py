@@ -9,7 +9,7 @@ body.body--dark { --paper: #121417; --ink: #e6e6e6; --quiet: #a3a9b1; --line: #3
 body { background: var(--paper); color: var(--ink) }
 .nicegui-content { padding: 0 }
 .top, .composer { background: var(--paper) !important; color: var(--ink) !important; padding: 0.25rem 0.75rem }
-.top { border-bottom: 1px solid var(--line); gap: 0.25rem }
+.top { border-bottom: 1px solid var(--line); gap: 0.25rem; flex-wrap: nowrap }
 .composer { border-top: 1px solid var(--line) }
 .model { max-width: 34vw; min-width: 5rem }
 .q-tab-panels { background: transparent; color: inherit }
@@ -36,6 +36,7 @@ body { background: var(--paper); color: var(--ink) }
 .answer blockquote { border-left: 3px solid var(--line); padding-left: 0.8em; color: var(--quiet) }
 .answer a { color: inherit; text-decoration: underline }
 .answer math[display=block] { overflow-x: auto; margin: 0.5em 0 }
+@media (max-width: 480px) { .top { flex-wrap: wrap } .model { max-width: 50vw } }
 :focus-visible { outline: 2px solid #1976d2; outline-offset: 2px }
 """
 # Escape stops, Alt+N begins anew; files may be dropped anywhere.

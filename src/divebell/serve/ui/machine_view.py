@@ -90,6 +90,6 @@ def _chart(rates: list[float]) -> dict:
         "animation": False,
         "grid": {"left": 45, "right": 10, "top": 30, "bottom": 10},
         "xAxis": {"type": "category", "show": False, "data": list(range(KEPT))},
-        "yAxis": {"type": "value", "min": 0, "name": "tokens/s"},
+        "yAxis": {"type": "value", "min": 0, "name": "tokens/s", "splitLine": {"lineStyle": {"color": "#8885"}}},
         "series": [{"type": "line", "data": rates, "showSymbol": False, "areaStyle": {}}],
     }

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from latex2mathml.converter import convert_to_element
 from markdown_it import MarkdownIt
+from markdown_it.rules_inline import StateInline
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.texmath import texmath_plugin
 from pygments import highlight
@@ -20,6 +21,7 @@ ATTRIBUTES = {
     *("lspace", "rspace", "width", "height", "depth", "linethickness", "minsize", "maxsize", "movablelimits", "xmlns"),
     *("columnalign", "columnlines", "rowlines", "columnspacing", "rowspacing", "largeop", "symmetric", "scriptlevel"),
 }
+LONGEST = 10_000  # characters of a formula within a paragraph
 FORMATTER = HtmlFormatter(nowrap=True)
 
 
@@ -64,11 +66,24 @@ def _renderer() -> MarkdownIt:
     renderer = MarkdownIt("commonmark", options).enable(["table", "strikethrough"]).disable("image")
     renderer.use(dollarmath_plugin, allow_space=False, double_inline=True, renderer=_dollar_math)
     renderer.use(texmath_plugin, delimiters="brackets")
+    renderer.inline.ruler.before("escape", "bracket_math", _bracket_math)
     for name, block in (("math_inline", False), ("math_block", True), ("math_inline_double", True)):
         renderer.add_render_rule(name, _math_rule(block))
     renderer.validateLink = lambda url: url.strip().lower().startswith(SCHEMES)
     renderer.add_render_rule("link_open", _link)
     return renderer
+
+
+def _bracket_math(state: StateInline, silent: bool) -> bool:
+    """\\[...\\] within a paragraph, which models write often; texmath knows it as a paragraph of its own alone."""
+    begin = state.pos + 2
+    end = state.src.find(r"\]", begin, begin + LONGEST) if state.src.startswith(r"\[", state.pos) else -1
+    if end < 0:
+        return False
+    if not silent:
+        state.push("math_inline_double", "math", 0).content = state.src[begin:end]
+    state.pos = end + 2
+    return True
 
 
 def _dollar_math(latex: str, options: dict) -> str:

@@ -28,13 +28,13 @@ def show(asker: Asker, store: Store) -> None:
     chat = Chat(asker, store)
     sidebar, settings = Sidebar(chat), SettingsView(chat)
     tabs = _header(chat, sidebar, settings)
+    with ui.footer().classes("composer").bind_visibility_from(tabs, "value", value="Chat"):
+        chat.composer.show()
     with ui.tab_panels(tabs, value="Chat", animated=False).classes("w-full"):
         with ui.tab_panel("Chat").classes("p-0"):
             chat.show_turns()
         with ui.tab_panel("Machine"):
             MachineView(asker.service, lambda: tabs.value == "Machine")
-    with ui.footer().classes("composer").bind_visibility_from(tabs, "value", value="Chat"):
-        chat.composer.show()
     ui.on("stop", chat.stop)
     ui.on("fresh", chat.fresh)
     ui.context.client.on_delete(chat.stop)
@@ -43,7 +43,7 @@ def show(asker: Asker, store: Store) -> None:
 def _header(chat: Chat, sidebar: Sidebar, settings: SettingsView) -> ui.tabs:
     dark = ui.dark_mode(None)
     models = list(chat.asker.service.models)
-    with ui.header().classes("top items-center no-wrap"):
+    with ui.header().classes("top items-center"):
         _button("menu", "Conversations", sidebar.toggle)
         tabs = ui.tabs(value="Chat").props("dense no-caps").classes("shrink")
         with tabs:

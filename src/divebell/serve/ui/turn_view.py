@@ -43,7 +43,6 @@ class TurnView:
         self._figures.text = told(turn.figures) if turn.figures else ""
         self._problem.text = turn.problem or ""
         self._waits.visible = self._chat.answering and not turn.text and not turn.problem
-        self._chat.composer.update()
         self._place.client.run_javascript("followEnd()")
 
     def _question(self) -> None:
