@@ -115,7 +115,7 @@ class LetterDetokenizer:
 
 
 class FakeChat:
-    marks = frozenset()
+    marks = call_marks = frozenset()
 
     def render(self, messages, tools=None, **variables):
         return "".join(f"[{m['role'][0]}]{m['content']}" for m in messages) + "[a]"

@@ -220,7 +220,7 @@ class LLM:
     def _grammars(self) -> Grammars:
         chat = self._voice.chat
         return Grammars(
-            self.tokenizer, self._limits.vocabulary, self._voice.eos_ids, chat.marks, call_marks=chat.dialect.marks
+            self.tokenizer, self._limits.vocabulary, self._voice.eos_ids, chat.marks, call_marks=chat.call_marks
         )
 
     def _checked(self, ids: Sequence[int], most: int) -> list[int]:

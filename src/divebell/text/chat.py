@@ -150,6 +150,11 @@ class ChatFormat:
         """The control tokens that reasoning and calls are written with."""
         return frozenset([*self.dialect.marks, *(self._thinking or ())])
 
+    @property
+    def call_marks(self) -> frozenset[str]:
+        """Those of calls."""
+        return frozenset(self.dialect.marks)
+
     @cached_property
     def _thinking(self) -> tuple[str, str] | None:
         """The marks around the reasoning of a model that reasons."""
