@@ -1,9 +1,9 @@
 """DeepSeek's published day of serving V3 and R1 (open-infra-index, day 6), from first principles."""
 
 import pytest
+import serving_day as serving
 from published import CONFIGS
 
-from divebell.costs import serving
 from divebell.costs.prices import price
 from divebell.costs.shape import shape_of
 

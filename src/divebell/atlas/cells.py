@@ -3,12 +3,11 @@
 models.csv, cells.csv, sources.csv and claims.csv hold it; prices come from divebell's own price lists.
 """
 
-from csv import DictReader
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from divebell.costs.prices import price
+from divebell.costs.table import rows
 from divebell.errors import BadInput
 
 NOT_PUBLISHED = "not published"
@@ -73,10 +72,10 @@ class Claim:
 @cache
 def atlas() -> tuple[Model, ...]:
     cells: dict[str, dict[str, Cell]] = {}
-    for row in _rows("cells"):
+    for row in rows("divebell.atlas", "cells"):
         cell = Cell(_value(row["field"], row["value"]), source(row["source"]), row["note"])
         cells.setdefault(row["model"], {})[row["field"]] = cell
-    return tuple(_model(row, cells[row["model"]]) for row in _rows("models"))
+    return tuple(_model(row, cells[row["model"]]) for row in rows("divebell.atlas", "models"))
 
 
 def chosen(names: tuple[str, ...]) -> tuple[Model, ...]:
@@ -89,7 +88,7 @@ def chosen(names: tuple[str, ...]) -> tuple[Model, ...]:
 
 @cache
 def claims() -> tuple[Claim, ...]:
-    return tuple(Claim(**row | {"source": source(row["source"])}) for row in _rows("claims"))
+    return tuple(Claim(**row | {"source": source(row["source"])}) for row in rows("divebell.atlas", "claims"))
 
 
 def source(key: str) -> Source:
@@ -98,7 +97,7 @@ def source(key: str) -> Source:
 
 @cache
 def _sources() -> dict[str, Source]:
-    return {row["key"]: Source(row["title"], row["url"], row["date"]) for row in _rows("sources")}
+    return {row["key"]: Source(row["title"], row["url"], row["date"]) for row in rows("divebell.atlas", "sources")}
 
 
 def _model(row: dict[str, str], cells: dict[str, Cell]) -> Model:
@@ -122,8 +121,3 @@ def _value(field: str, text: str) -> float | str | None:
     if text == NOT_PUBLISHED:
         return None
     return text if field in WORDS else float(text)
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    with (files("divebell.atlas") / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(DictReader(file))

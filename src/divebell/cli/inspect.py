@@ -5,7 +5,7 @@ from pathlib import Path
 
 from divebell.cli.output import counted, print_fields, print_json, print_table
 from divebell.config import format_bytes
-from divebell.weights.here import Found, find_here, stated_source
+from divebell.weights.here import Found, find_here, stated_licence, stated_source
 from divebell.weights.progress import hashed
 
 
@@ -46,7 +46,7 @@ def _checkpoint(found: Found, hash: bool) -> dict:
             **_model_figures(models.describe(checkpoint)),
             "bytes_by_format": dict(formats.most_common()),
             **_text_figures(checkpoint),
-            "licence": _licence(found, checkpoint),
+            "licence": stated_licence(found.entry, checkpoint.config),
             "source": stated_source(found, checkpoint.config),
             "path": found.path,
             "files": [_file(file, size, hash) for file, size in checkpoint.file_sizes.items()],
@@ -78,13 +78,6 @@ def _text_figures(checkpoint) -> dict:
         names = ("tokenizer.json", "tokenizer.model")
         tokenizer = next((name for name in names if (checkpoint.path / name).exists()), "")
     return {"tokenizer": tokenizer or None, "chat_template": bool(stored_templates(checkpoint))}
-
-
-def _licence(found: Found, checkpoint) -> str | None:
-    if found.entry:
-        return found.entry.licence
-    stated = checkpoint.config.get("general.license")
-    return stated if isinstance(stated, str) else None
 
 
 def _file(path: Path, size: int, hash: bool) -> dict:

@@ -1,11 +1,10 @@
 """Grams of CO2 for a kilowatt-hour, by grid and year: grid.csv, each row with its source."""
 
-from csv import DictReader
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from divebell.costs.settings import Settings
+from divebell.costs.table import rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +23,7 @@ class Grid:
 
 @cache
 def grids() -> dict[str, Grid]:
-    with (Path(__file__).parent / "grid.csv").open(encoding="utf-8", newline="") as file:
-        return {row["code"]: _grid(row) for row in DictReader(file)}
+    return {row["code"]: _grid(row) for row in rows("divebell.costs", "grid")}
 
 
 def _grid(row: dict[str, str]) -> Grid:

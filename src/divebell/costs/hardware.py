@@ -1,10 +1,9 @@
 """Machines that a model may run on: this one, as measured, and a catalogue of others, as published (hardware.csv)."""
 
-from csv import DictReader
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
+from divebell.costs.table import rows
 from divebell.errors import BadInput
 
 REACHED = {"gpu": (3000 / 3350, 580 / 989), "cpu": (0.8, 0.5)}
@@ -49,8 +48,7 @@ class Hardware:
 
 @cache
 def catalogue() -> tuple[Hardware, ...]:
-    with (Path(__file__).parent / "hardware.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(_hardware(row) for row in DictReader(file))
+    return tuple(_hardware(row) for row in rows("divebell.costs", "hardware"))
 
 
 def hardware(name: str) -> Hardware:

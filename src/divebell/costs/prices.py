@@ -1,10 +1,9 @@
 """Dated prices of APIs, in dollars for a million tokens: prices.csv, each row with its source and date."""
 
-from csv import DictReader
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
+from divebell.costs.table import rows
 from divebell.errors import BadInput
 
 
@@ -32,8 +31,7 @@ class Price:
 
 @cache
 def prices() -> tuple[Price, ...]:
-    with (Path(__file__).parent / "prices.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(_price(row) for row in DictReader(file))
+    return tuple(_price(row) for row in rows("divebell.costs", "prices"))
 
 
 def price(model: str) -> Price:

@@ -25,14 +25,13 @@ from typing import Any
 from divebell.errors import BadFile
 
 YEAR = 365.25 * 86400
-_NUMBERS = {
-    "electricity": ("dollars_per_kwh", "grams_per_kwh"),
-    "hardware": ("dollars", "years", "watts", "idle_watts"),
-    "meter": (),
-    "compare": (),
+_FIELDS = {
+    "electricity": {"dollars_per_kwh": float, "place": str, "grams_per_kwh": float},
+    "hardware": {"dollars": float, "years": float, "watts": float, "idle_watts": float},
+    "meter": {"command": str},
+    "compare": {"prices": list},
 }
-_TEXTS = {"electricity": ("place",), "meter": ("command",)}
-_LISTS = {"compare": ("prices",)}
+_ALLOWED = {str: "a text", list: "a list of texts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +85,24 @@ def load(path: Path | None = None) -> Settings:
 def _checked(values: Mapping[str, Any], path: Path) -> Settings:
     given: dict[str, Any] = {}
     for section, fields in values.items():
-        if section not in _NUMBERS or not isinstance(fields, Mapping):
-            raise BadFile(path, section, f"is not a section; known: {', '.join(_NUMBERS)}")
+        if section not in _FIELDS or not isinstance(fields, Mapping):
+            raise BadFile(path, section, f"is not a section; known: {', '.join(_FIELDS)}")
         for name, value in fields.items():
             given[name] = _field(path, section, name, value)
     _check_known(path, given)
-    every = [name for names in (*_NUMBERS.values(), *_TEXTS.values(), *_LISTS.values()) for name in names]
+    every = [name for fields in _FIELDS.values() for name in fields]
     return Settings(**given, assumed=tuple(name for name in every if name not in given))
 
 
 def _field(path: Path, section: str, name: str, value: Any) -> Any:
-    full = f"{section}.{name}"
-    if name in _NUMBERS[section]:
+    full, kind = f"{section}.{name}", _FIELDS[section].get(name)
+    if kind is None:
+        raise BadFile(path, full, f"is not known; known: {', '.join(_FIELDS[section])}")
+    if kind is float:
         return _number(path, full, value)
-    if name in _TEXTS.get(section, ()) and isinstance(value, str) and value:
-        return value
-    if name in _LISTS.get(section, ()) and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    known = (*_NUMBERS[section], *_TEXTS.get(section, ()), *_LISTS.get(section, ()))
-    allowed = "a text or a list of texts" if name in known else f"one of {', '.join(known)}"
-    raise BadFile(path, full, f"is {value!r}; it must be {allowed}")
+    if not value or not isinstance(value, kind) or not all(isinstance(item, str) for item in value):
+        raise BadFile(path, full, f"is {value!r}; it must be {_ALLOWED[kind]}")
+    return value if kind is str else tuple(value)
 
 
 def _number(path: Path, full: str, value: Any) -> float:

@@ -82,8 +82,9 @@ class Books:
         """Of a step that is over: `chunks` are what it computed."""
         joules = self._meter.end(step) if self._meter else 0.0
         work = [self._weigh(len(c.tokens), max(c.sequence.cached - len(c.tokens), 0)) for c in chunks]
+        whole = sum(work)
         for chunk, own in zip(chunks, work, strict=True):
-            share, spent = own / sum(work), chunk.sequence.spent
+            share, spent = own / whole, chunk.sequence.spent
             spent.seconds += share * seconds
             spent.joules += share * joules
         for chunk in chunks:

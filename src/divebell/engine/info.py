@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divebell.weights.catalogue import CATALOGUE
+from divebell.weights.here import stated_licence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +39,4 @@ def info_of(checkpoint: object, description: object) -> Info:
 def _licence(checkpoint: object) -> str | None:
     names = {file.name for file in checkpoint.files}
     entry = next((entry for entry in CATALOGUE.values() if entry.file in names), None)
-    stated = entry.licence if entry else checkpoint.config.get("general.license")
-    return stated if isinstance(stated, str) else None
+    return stated_licence(entry, checkpoint.config)

@@ -37,11 +37,10 @@ def train(
     optimizer: Optimizer,
     rate: Callable[[int], float],
     first: int = 0,
-    after: Callable[[], None] = lambda: None,
 ) -> Iterator[Step]:
     """One optimizer step for each batch, whose packs' gradients add up; ends with `batches`.
 
-    rate: step's number -> learning rate. first: number of the first step. after: called at the end of each.
+    rate: step's number -> learning rate. first: number of the first step.
     """
     for number, packs in enumerate(batches, first):
         begin = perf_counter()
@@ -53,7 +52,6 @@ def train(
             total += part.item()
         own = rate(number)
         norm = optimizer.step(own)
-        after()
         tokens = sum(len(sample) for pack in packs for sample in pack)
         yield Step(number, total, tokens, learned, own, norm, perf_counter() - begin)
 

@@ -23,7 +23,7 @@ class Trainee:
     ups: the up-projections of each MLA layer by the beginning of their names, such as "layers.3.".
     """
 
-    def __init__(self, checkpoint: Any, conversion: str = "stored", ops: Any = ops):
+    def __init__(self, checkpoint: Any, conversion: str = "stored"):
         module, self.config = models.architecture(checkpoint.architecture), models.configuration(checkpoint)
         self.checkpoint = checkpoint
         binding = _Remembered(checkpoint, module.parameters(self.config), ops, conversion, module.unused(self.config))

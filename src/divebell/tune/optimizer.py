@@ -1,6 +1,7 @@
 """AdamW (arXiv 1711.05101) for everything, or Muon (Keller Jordan, 2024; arXiv 2502.16982) for matrices beside it."""
 
 from collections.abc import Mapping
+from math import ceil, cos, pi
 
 import torch
 
@@ -13,17 +14,17 @@ class Optimizer:
     Muon turns whole matrices, so that stacks, embedding, head, norms and biases are AdamW's.
     """
 
-    def __init__(self, kind: str, parameters: Mapping[str, torch.nn.Parameter], rate: float, decay: float = 0.0):
+    def __init__(self, kind: str, parameters: Mapping[str, torch.nn.Parameter], rate: float):
         self.parameters = dict(parameters)
         turned = [n for n in parameters if kind == "muon" and _is_matrix(n, parameters[n])]
         rest = [n for n in parameters if n not in set(turned)]
         self._parts = []
         if rest:
             own = [parameters[n] for n in rest]
-            self._parts.append((rest, torch.optim.AdamW(own, lr=rate, weight_decay=decay, **ADAM)))
+            self._parts.append((rest, torch.optim.AdamW(own, lr=rate, weight_decay=0.0, **ADAM)))
         if turned:
             own = [parameters[n] for n in turned]
-            muon = torch.optim.Muon(own, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            muon = torch.optim.Muon(own, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
             self._parts.append((turned, muon))
 
     def step(self, rate: float, clip: float = 1.0) -> float:
@@ -59,8 +60,6 @@ def _is_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
 
 def rate_at(step: int, steps: int, peak: float, warm_up: float = 0.05) -> float:
     """Linear from nothing over the first `warm_up` of the steps, then half a cosine to a tenth of the peak."""
-    from math import ceil, cos, pi
-
     warm = max(1, ceil(steps * warm_up))
     if step < warm:
         return peak * (step + 1) / warm

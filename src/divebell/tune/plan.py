@@ -12,6 +12,7 @@ from divebell.engine.load import weight_bytes
 from divebell.errors import OverBudget
 from divebell.tune.loss import ROWS
 from divebell.tune.samples import Sample, batches_of
+from divebell.tune.settings import Settings
 
 _TRAINED = 16  # bytes of a trained number: itself, its gradient, two moments
 _LOGIT_COPIES = 4  # of a chunk of logits: themselves, their softmax, their gradient, the product's
@@ -51,14 +52,12 @@ def plan(
     trained: int,
     everything: bool,
     samples: Sequence[Sample],
-    pack: int,
-    batch: int,
-    epochs: float,
+    settings: Settings,
     ram: int,
 ) -> Plan:
-    """trained: numbers that are. everything: they are the model's own. pack: tokens run at once."""
+    """trained: numbers that are. everything: they are the model's own. samples: to train on."""
     description = models.describe(checkpoint)
-    longest = max(min(pack, sum(map(len, samples))), max(map(len, samples)))
+    longest = max(min(settings.pack, sum(map(len, samples))), max(map(len, samples)))
     memory = {
         "weights": 0 if everything else weight_bytes(description, weights),
         "training": trained * _TRAINED,
@@ -72,7 +71,7 @@ def plan(
     memory["activations"] = (layer + states if recompute else whole) * longest
     passes = 3 if everything else 2
     return Plan(
-        steps=max(1, round(epochs * batches_of(len(samples), batch))),
+        steps=max(1, round(settings.epochs * batches_of(len(samples), settings.batch))),
         samples=len(samples),
         tokens=sum(map(len, samples)),
         learned=sum(sample.learned for sample in samples),

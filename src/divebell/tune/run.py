@@ -135,17 +135,7 @@ class Run:
         numbers = self.method.size(module.parameters(config))
         if not numbers:
             raise BadInput(f"the model has nothing of {', '.join(own.targets)}; known targets: {', '.join(TARGETS)}")
-        whole = plan(
-            self.checkpoint,
-            self.method.weights,
-            numbers,
-            everything,
-            self.training,
-            own.pack,
-            own.batch,
-            own.epochs,
-            ram,
-        )
+        whole = plan(self.checkpoint, self.method.weights, numbers, everything, self.training, own, ram)
         whole.check(ram)
         return whole
 

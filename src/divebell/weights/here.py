@@ -54,3 +54,9 @@ def stated_source(found: Found, metadata: dict) -> str | None:
         return f"https://huggingface.co/{found.repository}"
     stated = metadata.get("general.source.url") or metadata.get("general.repo_url")
     return stated if isinstance(stated, str) else None
+
+
+def stated_licence(entry: Entry | None, metadata: dict) -> str | None:
+    """What catalogue or GGUF metadata say."""
+    stated = entry.licence if entry else metadata.get("general.license")
+    return stated if isinstance(stated, str) else None
