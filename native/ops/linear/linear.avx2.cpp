@@ -1,17 +1,19 @@
 #include <immintrin.h>
 
+#include "rows.avx2.h"
 #include "table.h"
 
 // 32 byte products need maddubs (u8 x s8 -> s16 pairs), madd with ones (-> s32) and an add, against one vpdpbusd.
 // maddubs saturates at 2 * 127 * u for u > 128, so formats of 8-bit quants are kept signed and multiplied as |w| by
-// x with w's sign: at most 2 * 128 * 127 < 2^15. 16 registers allow a tile of 2 vectors of rows by 2 tokens.
+// x with w's sign: at most 2 * 128 * 127 < 2^15. Pairs of fewer bits add up as 16 bits before they are widened: those of 4
+// bits through a whole group. 2 vectors of rows by 4 tokens: 8 sums in registers, those of the floats in L1.
 struct Avx2 {
     using Floats = __m256;
     using Ints = __m256i;
-    static constexpr int lanes = 8, panels = 2, tokens = 2, float_tokens = 5, row_tokens = 3, signed_from = 64;
+    static constexpr int lanes = 8, panels = 2, tokens = 4, float_tokens = 5, row_tokens = 4, signed_from = 64;
     static constexpr int64_t tile_from = 6;
-    template <Format F> using Blocks = ::Blocks<F>;
-    static constexpr int place(int column) { return column; }
+    template <Format F> using Blocks = Eights<F>;
+    static constexpr int place(int column) { return column % 32 / 4 * 32 + column / 32 * 4 + column % 4; }
 
     static Floats zero() { return _mm256_setzero_ps(); }
     static Floats load(const float* p) { return _mm256_loadu_ps(p); }
@@ -49,30 +51,33 @@ struct Avx2 {
     static int32_t load_dword(const int8_t* p) { return ::load<int32_t>(reinterpret_cast<const uint8_t*>(p)); }
     static Ints load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
     static Floats to_float(Ints v) { return _mm256_cvtepi32_ps(v); }
-    template <bool Signed>
-    static Ints dot(Ints sum, Ints w, Ints x) {
-        Ints pairs = Signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
-        return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    template <class B, int N>
+    static void add_dots(const uint8_t* u, const int8_t* const* columns, Ints (*dot)[panels]) {
+        constexpr int run = 4 * vectors_in_16_bits<B>, step = run < B::group ? run : B::group;
+        for (int from = 0; from < B::group; from += step) {
+            Ints pairs[N][panels];
+            for (int k = from; k < from + step; k += 4)
+                for (int i = 0; i < N; ++i) {
+                    Ints q = broadcast4(columns[i] + place(k));
+                    for (int p = 0; p < panels; ++p) {
+                        Ints products = pair_products<is_signed<Avx2, B>>(load_bytes(u + 4 * lanes * (k / 4 * panels + p)), q);
+                        pairs[i][p] = k == from ? products : _mm256_add_epi16(pairs[i][p], products);
+                    }
+                }
+            for (int i = 0; i < N; ++i)
+                for (int p = 0; p < panels; ++p) dot[i][p] = add_pairs(dot[i][p], pairs[i][p]);
+        }
     }
     static void transpose(const Word* rows, int64_t stride, Word* out, int64_t out_stride) {
-        for (int k = 0; k < lanes; ++k)
-            for (int r = 0; r < lanes; ++r) out[k * out_stride + r] = rows[r * stride + k];
+        __m256i v[8];
+        for (int i = 0; i < 8; ++i) v[i] = load32(rows + i * stride);
+        transpose_words(v);
+        for (int i = 0; i < 8; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * out_stride), v[i]);
     }
 
-    // 8 lanes hold the sums of 4 products each: one group of 32, or two of 16 with a scale each.
-    template <int Group, bool Signed>
-    static Floats dot_chunk(const uint8_t* u, const float* a, const Chunk& x, int groups, Floats sum) {
-        for (int g = 0; g < groups * Group / 32; ++g) {
-            Floats dots = to_float(dot<Signed>(_mm256_setzero_si256(), load_bytes(u + 32 * g), load_bytes(x.q + 32 * g)));
-            Floats scale = Group == 32 ? broadcast(a[g] * x.scale[2 * g])
-                                       : _mm256_set_m128(_mm_set1_ps(a[2 * g + 1] * x.scale[2 * g]), _mm_set1_ps(a[2 * g] * x.scale[2 * g]));
-            sum = fma(dots, scale, sum);
-        }
-        return sum;
-    }
     template <class B, int N>
     static void block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
-        ::block_rows<Avx2, B, N>(w, first, n, in, t, out, stride);
+        rows_of_eights<Avx2, B, N>(w, first, n, in, t, out, stride);
     }
 };
 

@@ -137,7 +137,7 @@ void quantize_group(const float* x, int g, Chunk* chunk) {
         v = v < 127.0f ? v : 127.0f;
         q[i] = static_cast<int8_t>(v > -127.0f ? v : -127.0f);
     }
-    for (int i = 0; i < 32; i += 8) std::memcpy(chunk->q + S::place(32 * g + i), q + i, 8);
+    for (int i = 0; i < 32; i += 4) std::memcpy(chunk->q + S::place(32 * g + i), q + i, 4);
     int32_t low = 0, high = 0;
     for (int i = 0; i < 16; ++i) low += q[i], high += q[16 + i];
     chunk->scale[2 * g] = chunk->scale[2 * g + 1] = scale;

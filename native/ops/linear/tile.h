@@ -4,7 +4,7 @@
 
 // Matrix tiles, written once over `S`, an instruction set's vectors (see simd.*.h):
 //   S::lanes float32 or int32 numbers; S::Floats, S::Ints; S::panels vectors of rows and S::tokens tokens a tile;
-//   S::place(c) is where a chunk's q holds column c: 8 columns from a multiple of 8 on lie side by side.
+//   S::place(c) is where a chunk's q holds column c: 4 columns from a multiple of 4 on lie side by side.
 // A lane is a row of W: the panel's rows are interleaved four bytes (or one float) each, so that one vector times one
 // broadcast of x serves `lanes` rows, and scales need one multiply and one fma for a whole group.
 namespace {
@@ -78,6 +78,22 @@ inline void unpack(const uint8_t* const* rows, int64_t columns_left, BlockTile<S
     unpack_scales<S, B>(whole, tile);
 }
 
+// One group of a panel's quants times N tokens' columns.
+template <class S, class B, int N>
+inline void add_dots(const uint8_t* u, const int8_t* const* columns, typename S::Ints (*dot)[S::panels]) {
+    constexpr int P = S::panels, L = S::lanes;
+    if constexpr (requires { S::template add_dots<B, N>(u, columns, dot); }) return S::template add_dots<B, N>(u, columns, dot);
+    else
+        for (int k = 0; k < B::group; k += 4) {
+            typename S::Ints w[P];
+            for (int p = 0; p < P; ++p) w[p] = S::load_bytes(u + (k * P + 4 * p) * L);
+            for (int i = 0; i < N; ++i) {
+                typename S::Ints q = S::broadcast4(columns[i] + S::place(k));
+                for (int p = 0; p < P; ++p) dot[i][p] = S::template dot<is_signed<S, B>>(dot[i][p], w[p], q);
+            }
+        }
+}
+
 // N tokens against one chunk of a panel. Per group and vector of rows: group / 4 dot products, one conversion, one
 // multiply, one fma (two with an offset).
 template <class S, class B, int N>
@@ -99,14 +115,7 @@ inline void block_tile(const BlockTile<S>& tile, int groups, const Chunk* const*
             for (int p = 0; p < P; ++p) dot[i][p] = correct ? S::broadcast(start[i][g]) : S::broadcast(0);
         }
         const uint8_t* u = tile.u + g * B::group * R;
-        for (int k = 0; k < B::group; k += 4) {
-            typename S::Ints w[P];
-            for (int p = 0; p < P; ++p) w[p] = S::load_bytes(u + (k * P + 4 * p) * L);
-            for (int i = 0; i < N; ++i) {
-                typename S::Ints q = S::broadcast4(columns[i] + S::place(k));
-                for (int p = 0; p < P; ++p) dot[i][p] = S::template dot<is_signed<S, B>>(dot[i][p], w[p], q);
-            }
-        }
+        add_dots<S, B, N>(u, columns, dot);
         for (int p = 0; p < P; ++p) {
             typename S::Floats a = S::load(tile.a + g * R + p * L), b;
             if constexpr (B::offset) b = S::load(tile.b + g * R + p * L);
