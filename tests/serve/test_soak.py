@@ -29,7 +29,7 @@ def test_mixed_load_with_restarts_gives_no_wrong_answer(tmp_path):
 
 async def floors(model, folder):
     """The least memory that a server had in each of several rounds of mixed load: garbage, cancelled, all kinds."""
-    limits = ("--ram", "700MB", "--context", "1536", "--max-body", str(BODY_LIMIT))
+    limits = ("--ram", "700MB", "--context", "1536", "--weights", "f32", "--max-body", str(BODY_LIMIT))
     server = Server([f"soak={model}", *limits], 60, folder)
     run = Soak(server, 1, 1536, 60)
     try:
