@@ -32,6 +32,15 @@ class Unsupported(DivebellError):
         self.what, self.value, self.known = what, value, tuple(known)
 
 
+class NoSandbox(Unsupported):
+    """Generated code is not run, because here it would not be contained."""
+
+    def __init__(self, problem: str):
+        advice = "it needs Linux with bubblewrap (on Debian: sudo apt-get install bubblewrap) that may make namespaces"
+        DivebellError.__init__(self, f"there is no sandbox for generated code: {problem}; {advice}")
+        self.what, self.value, self.known = "sandbox", problem, ()
+
+
 class Mismatch(DivebellError):
     """Weights and configuration contradict each other: a missing tensor, one too many, a wrong shape, NaN."""
 
