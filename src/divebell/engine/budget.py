@@ -13,12 +13,13 @@ PROGRAM = 256 << 20  # interpreter, libraries, tokenizer, and the activations of
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes. ram: what all may take together."""
+    """Bytes. ram: what all may take together. adapters: those that are there from the start."""
 
     ram: int
     weights: int
     page: int
     workspace: int
+    adapters: int = 0
 
     def plan(self, context: int | None, longest: int) -> tuple[int, int]:
         """(context in tokens, pages of the cache): `context`, or as much of the model's longest as fits.
@@ -38,11 +39,12 @@ class Budget:
 
     def _pages(self) -> int:
         """Pages of the cache that fit; negative where not even the rest does."""
-        return (self.ram - self.weights - self.workspace) // self.page
+        return (self.ram - self.weights - self.workspace - self.adapters) // self.page
 
     def _sum(self, context: int) -> str:
         cache = pages_for(context) * self.page
-        parts = {"weights": self.weights, f"cache of {context} tokens": cache, "workspace": self.workspace}
+        adapters = {"adapters": self.adapters} if self.adapters else {}
+        parts = {"weights": self.weights, **adapters, f"cache of {context} tokens": cache, "workspace": self.workspace}
         text = " + ".join(f"{name} {format_bytes(size)}" for name, size in parts.items())
         smaller = "a smaller context or " if self._pages() > 0 else ""
         return (
