@@ -15,6 +15,7 @@ _COMMANDS = {
     "audit": "Check a model's licence, origin, hashes, tensors and chat template.",
     "perplexity": "Score a model on a text.",
     "quantize": "Write a model with 4 or 8 bits a weight.",
+    "convert": "Turn a dense model's attention into latents (MLA).",
     "tune": "Train a model on your own rows: adapters, or all of it.",
     "synth": "Write a checkpoint of random weights at a config.json's shape.",
     "bench": "Time prompts and decoding, against the machine's floor.",
