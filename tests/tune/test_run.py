@@ -10,7 +10,7 @@ import pytest
 import torch
 from killed import STEPS
 from running import logits as native_logits
-from talkers import rows, talker
+from talkers import preferences, rows, talker
 
 from divebell import models
 from divebell.errors import BadInput, OverBudget
@@ -71,15 +71,17 @@ def test_what_was_trained_is_what_is_served(name, data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_killed_run_continues_on_the_same_curve(method, model, data, tmp_path):
+@pytest.mark.parametrize(("method", "kills"), [("lora", 4), ("full", 4), ("dpo", 2)])
+def test_a_killed_run_continues_on_the_same_curve(method, kills, model, data, tmp_path):
+    data = preferences(tmp_path / "pairs.jsonl") if method == "dpo" else data
+
     def started(out: Path, moment: int) -> int:
         script = Path(__file__).with_name("killed.py")
         return subprocess.run([sys.executable, script, model, data, out, method, str(moment)]).returncode
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert started(whole, -1) == 0
-    for moment in np.random.default_rng(1).integers(3, 14, 4):
+    for moment in np.random.default_rng(1).integers(3, 14, kills):
         assert started(broken, int(moment)) in (-9, 0)
     if len(losses(broken)) < STEPS or not (broken / "loss.png").exists():
         assert started(broken, -1) == 0

@@ -46,20 +46,32 @@ class Plan:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Of each token through the model. everything: all weights have gradients. forwards: further ones without any."""
+
+    everything: bool
+    forwards: int
+
+    @property
+    def count(self) -> int:
+        return (3 if self.everything else 2) + self.forwards
+
+
 def plan(
     checkpoint: Any,
     weights: str,
     trained: int,
-    everything: bool,
+    passes: Passes,
     samples: Sequence[Sample],
     settings: Settings,
     ram: int,
 ) -> Plan:
-    """trained: numbers that are. everything: they are the model's own. samples: to train on."""
+    """trained: numbers that are. samples: to train on."""
     description = models.describe(checkpoint)
     longest = max(min(settings.pack, sum(map(len, samples))), max(map(len, samples)))
     memory = {
-        "weights": 0 if everything else weight_bytes(description, weights),
+        "weights": 0 if passes.everything else weight_bytes(description, weights),
         "training": trained * _TRAINED,
         "logits": ROWS * description.vocabulary * 4 * _LOGIT_COPIES,
         "program": PROGRAM,
@@ -69,7 +81,6 @@ def plan(
     recompute = fixed + whole * longest > ram
     states = description.layers * description.hidden * 4
     memory["activations"] = (layer + states if recompute else whole) * longest
-    passes = 3 if everything else 2
     return Plan(
         steps=max(1, round(settings.epochs * batches_of(len(samples), settings.batch))),
         samples=len(samples),
@@ -78,7 +89,7 @@ def plan(
         trained=trained,
         recompute=recompute,
         memory=memory,
-        multiply_adds=description.active_parameters * (passes + recompute),
+        multiply_adds=description.active_parameters * (passes.count + recompute),
     )
 
 
