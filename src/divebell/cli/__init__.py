@@ -14,6 +14,7 @@ _COMMANDS = {
     "inspect": "Show what a model is, from its headers alone.",
     "audit": "Check a model's licence, origin, hashes, tensors and chat template.",
     "perplexity": "Score a model on a text.",
+    "verify": "Tell whether a model is the same as a reference, to any depth.",
     "quantize": "Write a model with 4 or 8 bits a weight.",
     "convert": "Turn a dense model's attention into latents (MLA).",
     "tune": "Train a model on your own rows: adapters, or all of it.",

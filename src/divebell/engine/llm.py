@@ -1,6 +1,6 @@
 """A loaded model, as people use it from Python."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,6 +111,10 @@ class LLM:
         rows = Rows(len(ids), self._limits.vocabulary)
         self._engine.run([Reading(ids, rows, adapter=self._engine.adapter(adapter))])
         return rows.rows
+
+    def read(self, token_ids: Sequence[int], use: Callable[[int, np.ndarray], None]) -> None:
+        """`logits` of a text that are too many to hold: use(position, the rows from there on), a few at a time."""
+        self._engine.run([Reading(self._checked(token_ids, self.context), use)])
 
     def score(self, token_ids: Sequence[int], first: int = 1, adapter: str | None = None) -> np.ndarray:
         """float64 (tokens - first,): the natural log-probability of each token from `first` on, given those before."""
