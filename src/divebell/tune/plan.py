@@ -7,7 +7,6 @@ from typing import Any
 
 from divebell import models
 from divebell.config import format_bytes
-from divebell.engine.budget import PROGRAM
 from divebell.engine.load import weight_bytes
 from divebell.errors import OverBudget
 from divebell.tune.loss import ROWS
@@ -17,6 +16,7 @@ from divebell.tune.settings import Settings
 _TRAINED = 16  # bytes of a trained number: itself, its gradient, two moments
 _LOGIT_COPIES = 4  # of a chunk of logits: themselves, their softmax, their gradient, the product's
 _SLACK = 1.25
+_PROGRAM = 256 << 20  # interpreter, libraries, tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def plan(
         "weights": 0 if passes.everything else weight_bytes(description, weights),
         "training": trained * _TRAINED,
         "logits": ROWS * description.vocabulary * 4 * _LOGIT_COPIES,
-        "program": PROGRAM,
+        "program": _PROGRAM,
     }
     whole, layer = _activations(checkpoint)
     fixed = sum(memory.values())
