@@ -62,8 +62,8 @@ def load(
     for name, file in files.items():
         engine.add_adapter(name, file, pages_for(context))
     limits = Limits(model.config.vocab_size, context, description.max_positions)
-    info, recommended = info_of(checkpoint, description), recommended_sampling(name_or_path, checkpoint)
-    return LLM(engine, limits, Voice(checkpoint), info, recommended)
+    info = info_of(checkpoint, description, active_bytes(description, weights))
+    return LLM(engine, limits, Voice(checkpoint), info, recommended_sampling(name_or_path, checkpoint))
 
 
 def weight_bytes(description: object, weights: str) -> int:
@@ -72,6 +72,12 @@ def weight_bytes(description: object, weights: str) -> int:
     if bits is None:
         return sum(size for kind, size in description.bytes.items() if kind != "unused")
     return ceil(description.parameters * bits / 8)
+
+
+def active_bytes(description: object, weights: str) -> int:
+    """Of the weights in the chosen format, what is read for each token."""
+    bits = WEIGHT_BITS[weights]
+    return description.active_bytes if bits is None else ceil(description.active_parameters * bits / 8)
 
 
 def _stay_as_stored(checkpoint: object, weights: str) -> bool:
