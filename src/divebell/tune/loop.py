@@ -42,19 +42,23 @@ def train(
     optimizer: Optimizer,
     rate: Callable[[int], float],
     first: int = 0,
+    updates: int = 1,
 ) -> Iterator[Step]:
-    """One optimizer step for each batch, whose packs' gradients add up; ends with `batches`.
+    """`updates` of the optimizer for each batch, whose packs' gradients add up; ends with `batches`.
 
-    rate: step's number -> learning rate. first: number of the first step.
+    rate: step's number -> learning rate. first: number of the first step. Where batches are made while they are
+    trained on, the time of that counts.
     """
+    begin = perf_counter()
     for number, packs in enumerate(batches, first):
-        begin = perf_counter()
-        means = _followed(model, packs, loss)
         own = rate(number)
-        norm = optimizer.step(own)
+        for _ in range(updates):
+            means = _followed(model, packs, loss)
+            norm = optimizer.step(own)
         samples = [sample for pack in packs for sample in pack]
         tokens, learned = sum(map(len, samples)), sum(sample.learned for sample in samples)
         yield Step(number, means, tokens, learned, own, norm, perf_counter() - begin)
+        begin = perf_counter()
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """What a method makes of a person's rows, and what it minimises over them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ class Objective:
     """This one: texts, of which the trained tokens are made likelier. Others override what they do otherwise.
 
     shown: the figures of a step that tell how it goes, the first in the plot, in `unit`.
-    forwards: of each token, beside the pass that is differentiated.
+    forwards: of each token, beside the pass that is differentiated. updates: of the optimizer, in a step.
     """
 
     shown: tuple[str, ...] = ("loss",)
     unit = "nats per token"
     forwards = 0
+    updates = 1
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -40,6 +42,15 @@ class Objective:
     def loss(self, trainee: Trainee, pack: Pack) -> torch.Tensor | dict[str, torch.Tensor]:
         """See `loop.Loss`."""
         return next_token_loss(trainee, pack)
+
+    def memory(self, description: Any, rows: Sequence[Any]) -> dict[str, int]:
+        """Bytes that it takes for itself, by what they are for."""
+        return {}
+
+    @contextmanager
+    def prepared(self, trainee: Trainee, method: Any, rows: Sequence[Any]) -> Iterator[None]:
+        """The steps lie within this. rows: all that there are, held-out ones too."""
+        yield
 
     def packs(self, rows: Sequence[Any], step: int) -> list[Pack]:
         """What the step of that number is trained on."""

@@ -1,6 +1,6 @@
 """What a run will take, told before it begins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -66,11 +66,13 @@ def plan(
     samples: Sequence[Sample],
     settings: Settings,
     ram: int,
+    further: Mapping[str, int],
 ) -> Plan:
-    """trained: numbers that are. samples: to train on."""
+    """trained: numbers that are. samples: to train on. further: memory that the objective takes for itself."""
     description = models.describe(checkpoint)
     longest = max(min(settings.pack, sum(map(len, samples))), max(map(len, samples)))
     memory = {
+        **further,
         "weights": 0 if passes.everything else weight_bytes(description, weights),
         "training": trained * _TRAINED,
         "logits": ROWS * description.vocabulary * 4 * _LOGIT_COPIES,

@@ -15,6 +15,7 @@ from divebell.text.tokenizer import load_tokenizer
 from divebell.tune.data import Speaker
 from divebell.tune.dpo import Dpo
 from divebell.tune.full import Full
+from divebell.tune.grpo import Grpo
 from divebell.tune.loop import Step, train
 from divebell.tune.lora import Lora
 from divebell.tune.model import Trainee
@@ -28,7 +29,7 @@ from divebell.tune.state import restore_state, save_state, steps_done
 from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.pull import resolve
 
-_OBJECTIVES = {"dpo": Dpo}
+_OBJECTIVES = {"dpo": Dpo, "grpo": Grpo}
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.05, 64
 _EVALUATIONS = 10  # in a run
 _SAVE_SECONDS = 60.0
@@ -81,18 +82,18 @@ class Run:
         optimizer = Optimizer(self.settings.optimizer, self.trained, self._peak)
         done = restore_state(out, self.trained, optimizer)
         record.begin(done)
-        yield from self._steps(record, optimizer, done)
+        with self.objective.prepared(self.trainee, self.method, [*self.training, *self.held_out]):
+            yield from self._steps(record, optimizer, done)
         save_state(out, self.steps, self.trained, optimizer)
         record.plot(self.objective.shown[0], self.objective.unit)
         self.result = self.method.save(self.trainee, out)
 
     def _steps(self, record: Record, optimizer: Optimizer, done: int) -> Iterator[dict[str, Any]]:
         chosen = shuffled(self.training, self.settings.batch, self.settings.seed, done)
-        batches = (
-            self.objective.packs(rows, step) for step, rows in zip(range(done, self.steps), chosen, strict=False)
-        )
+        own, numbers = self.objective, range(done, self.steps)
+        batches = (own.packs(rows, number) for number, rows in zip(numbers, chosen, strict=False))
         saved = perf_counter()
-        for step in train(self.trainee, batches, self.objective.loss, optimizer, self._rate, done):
+        for step in train(self.trainee, batches, own.loss, optimizer, self._rate, done, own.updates):
             figures = self._figures(step)
             record.add(figures)
             if perf_counter() - saved >= self._save_seconds:
@@ -135,7 +136,8 @@ class Run:
         numbers = self.method.size(module.parameters(config))
         if not numbers:
             raise BadInput(f"the model has nothing of {', '.join(own.targets)}; known targets: {', '.join(TARGETS)}")
-        whole = plan(self.checkpoint, self.method.weights, numbers, passes, self.training, own, ram)
+        further = self.objective.memory(models.describe(self.checkpoint), [*self.training, *self.held_out])
+        whole = plan(self.checkpoint, self.method.weights, numbers, passes, self.training, own, ram, further)
         whole.check(ram)
         return whole
 
