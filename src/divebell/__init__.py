@@ -6,6 +6,7 @@ print(llm.generate("Once upon a time", max_tokens=40).text)
 
 TYPE_CHECKING = False  # as type checkers know it; importing typing would hold up the command line
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from divebell import errors
@@ -32,6 +33,7 @@ def load(
     context: int | None = None,
     cache: str | None = None,
     kv_dir: "str | Path | None" = None,
+    adapters: "Mapping[str, str | Path] | None" = None,
 ) -> "LLM":
     """Loads a model: a catalogue name, a folder of safetensors, one .gguf file, or a hub id (`org/name`).
 
@@ -45,6 +47,8 @@ def load(
         with weights "f32", else bf16.
     kv_dir: a folder where what was computed of prompts is kept across restarts, readable by its owner only; it holds
         the prompts' token ids. None: memory alone. See docs/serving.md.
+    adapters: folders with adapters in peft's format (`divebell tune lora` writes such), by the names that requests ask
+        for them with: llm.generate("...", adapter=NAME). They are kept beside the weights, never merged into them.
 
     What answers take is written down for `divebell receipts`, never what they say: see docs/costs.md.
 
@@ -54,6 +58,6 @@ def load(
     from divebell.costs.receipts import keep_books
     from divebell.engine.load import load as load_now
 
-    llm = load_now(name_or_path, weights, threads, ram, context, cache, kv_dir)
+    llm = load_now(name_or_path, weights, threads, ram, context, cache, kv_dir, adapters)
     keep_books(llm, weights)
     return llm

@@ -1,5 +1,6 @@
 """A model whose next token depends on every token before it, all of which it must find again in the cache."""
 
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,14 +20,27 @@ from divebell.text.parser import Parser
 VOCABULARY = 97
 
 
-def rolling(history: list[int]) -> list[int]:
+@dataclass(frozen=True)
+class FakeAdapter:
+    """All that follows from the first token is another; its own file, and what a model makes of it."""
+
+    key: bytes
+    nbytes: int = 100
+
+    @property
+    def start(self) -> int:
+        return 8 + sum(self.key)
+
+
+def rolling(history: list[int], adapter: FakeAdapter | None = None) -> list[int]:
     """What the tokens up to each position come to: any lost, swapped or stale one changes it."""
-    return list(accumulate(history, lambda value, token: (value * 31 + token + 1) % 1_000_003, initial=7))[1:]
+    start = adapter.start if adapter else 7
+    return list(accumulate(history, lambda value, token: (value * 31 + token + 1) % 1_000_003, initial=start))[1:]
 
 
-def next_token(history: list[int]) -> int:
+def next_token(history: list[int], adapter: FakeAdapter | None = None) -> int:
     """What the fake model thinks comes next."""
-    return rolling(history)[-1] % VOCABULARY
+    return rolling(history, adapter)[-1] % VOCABULARY
 
 
 class FakeModel:
@@ -54,12 +68,22 @@ class FakeModel:
             length, places = int(batch.lengths[s]), batch.pages[s]
             page, slot = np.divmod(batch.positions[begin:end], tokens.shape[1])
             tokens[places[page], slot] = batch.ids[begin:end]
-            sums = rolling([int(t) for t in tokens[places].reshape(-1)[:length]])
+            adapter = batch.adapters[s] if batch.adapters else None
+            sums = rolling([int(t) for t in tokens[places].reshape(-1)[:length]], adapter)
             other[places[page], slot] = np.stack([batch.positions[begin:end], sums[length - (end - begin) :]], axis=1)
             expected = np.stack([np.arange(length), sums], axis=1)
             assert np.array_equal(other[places].reshape(-1, 2)[:length], expected), "a wrong page"
             rows += [(p, sums[p] % VOCABULARY) for p in batch.positions[begin:end]]
         return np.array(rows, np.float32)
+
+    def changes(self, file):
+        return file
+
+    def adapter_bytes(self, changes):
+        return changes.nbytes
+
+    def adapter(self, changes):
+        return changes
 
     def check_weights(self):
         """Nothing is found damaged."""
@@ -72,11 +96,11 @@ class FakeModel:
         return logits
 
 
-def continuation(prompt: list[int], count: int) -> list[int]:
+def continuation(prompt: list[int], count: int, adapter: FakeAdapter | None = None) -> list[int]:
     """What greedy decoding must give."""
     history = list(prompt)
     for _ in range(count):
-        history.append(next_token(history))
+        history.append(next_token(history, adapter))
     return history[len(prompt) :]
 
 
@@ -145,9 +169,10 @@ def core_of(pages: int = 64, folder: Path | None = None, limit: int = 1 << 30, *
     return Core(fake, cache, lambda: fake.seconds, store)
 
 
-def generation(prompt: list[int], count: int, **sampling) -> Generation:
+def generation(prompt: list[int], count: int, adapter: FakeAdapter | None = None, **sampling) -> Generation:
     """A request for exactly `count` tokens."""
-    return Generation(prompt, Sampling(max_tokens=count, **sampling), len(prompt) + count, VOCABULARY, set())
+    options = Sampling(max_tokens=count, **sampling)
+    return Generation(prompt, options, len(prompt) + count, VOCABULARY, set(), adapter=adapter)
 
 
 def run(core: Core, *sequences: Sequence) -> None:

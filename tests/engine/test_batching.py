@@ -11,10 +11,11 @@ import pytest
 
 import divebell
 from divebell.engine.cache import PAGE, Cache
-from divebell.engine.completion import Receipt
+from divebell.engine.completion import Completion, Receipt
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
 from divebell.engine.llm import LLM
+from divebell.engine.scheduler import Scheduler
 from divebell.engine.speculative import Guess, Profit
 
 
@@ -61,6 +62,35 @@ def test_alone_in_a_batch_and_after_giving_up_pages(loaded, monkeypatch):
     assert [answer.token_ids for answer in crowded] == [answer.token_ids for answer in alone]
     assert sum(repeated(answer.receipt) for answer in together) == 0
     assert sum(repeated(answer.receipt) for answer in crowded) > 0
+
+
+def answers(llm: LLM, asked: list[list[int]]) -> list[Completion]:
+    """Together; a fifth, four in a row, are so long that they need more pages than they were admitted with."""
+    lengths = [130 if number % 20 < 4 else 12 for number in range(len(asked))]
+    begun = [llm.continuation(p, max_tokens=n, ignore_eos=True) for p, n in zip(asked, lengths, strict=True)]
+    llm.engine.run(begun)
+    return [generation.completion() for generation in begun]
+
+
+@pytest.mark.slow
+def test_two_hundred_requests_alone_together_preempted_and_restored(tiny, tmp_path, monkeypatch):
+    asked, told, preempted = prompts(200), {"weights": "f32", "context": 512}, []
+    preempt = Scheduler._preempt
+    with divebell.load(tiny("deepseek_v2-lite"), kv_dir=tmp_path, **told) as llm:
+        together = answers(llm, asked)
+        monkeypatch.setattr(Scheduler, "_preempt", lambda self, s: preempted.append(s) or preempt(self, s))
+        crowded = answers(fresh(llm, pages=8), asked)
+    with divebell.load(tiny("deepseek_v2-lite"), kv_dir=tmp_path, **told) as llm:
+        restored = answers(llm, asked)
+        alone = fresh(llm)
+        expected = [
+            alone.generate(prompt, max_tokens=len(answer.token_ids), ignore_eos=True).token_ids
+            for prompt, answer in zip(asked, together, strict=True)
+        ]
+    for found in (together, crowded, restored):
+        assert [answer.token_ids for answer in found] == expected
+    assert len(preempted) >= 5
+    assert sum(answer.receipt.cached_tokens > 0 for answer in restored) > 100
 
 
 def test_logits_on_a_reused_prefix_are_those_of_the_whole_prompt(loaded):

@@ -7,6 +7,7 @@ from divebell.engine.cache import PAGE
 from divebell.errors import BadInput, OverBudget
 
 MB = 1 << 20
+WORKSPACE = {"program": 4 * MB, "step": 6 * MB}
 
 
 @pytest.mark.parametrize(
@@ -49,25 +50,26 @@ def test_the_container_may_have_less_than_the_machine(tmp_path):
 
 
 def test_the_context_is_what_fits_and_no_more_than_the_model_knows():
-    budget = Budget(ram=100 * MB, weights=50 * MB, page=MB, workspace=10 * MB)
+    budget = Budget(ram=100 * MB, weights=50 * MB, page=MB, workspace=WORKSPACE)
     assert budget.plan(None, longest=10_000) == (40 * PAGE, 40)
     assert budget.plan(None, longest=100) == (100, min(40, 2 * MOST_CONTEXTS))
     assert budget.plan(300, longest=10_000) == (300, 40)
 
 
 def test_what_does_not_fit_is_refused_with_the_sum():
-    budget = Budget(ram=100 * MB, weights=50 * MB, page=MB, workspace=10 * MB)
+    budget = Budget(ram=100 * MB, weights=50 * MB, page=MB, workspace=WORKSPACE)
     with pytest.raises(OverBudget) as error:
         budget.plan(41 * PAGE, longest=10_000)
-    assert "weights 50.0 MiB + cache of 2624 tokens 41.0 MiB + workspace 10.0 MiB = 101.0 MiB" in str(error.value)
+    assert "weights 50.0 MiB + cache of 2624 tokens 41.0 MiB + workspace 10.0 MiB (" in str(error.value)
+    assert "(program 4.0 MiB, step 6.0 MiB) = 101.0 MiB" in str(error.value)
     assert "100.0 MiB may be used" in str(error.value)
     with pytest.raises(OverBudget):
-        Budget(ram=55 * MB, weights=50 * MB, page=MB, workspace=10 * MB).plan(None, longest=10)
+        Budget(ram=55 * MB, weights=50 * MB, page=MB, workspace=WORKSPACE).plan(None, longest=10)
 
 
 @pytest.mark.parametrize(("ram", "advice"), [(100, "take a smaller context or weights"), (60, "take weights of fewer")])
 def test_only_what_can_help_is_advised(ram, advice):
-    budget = Budget(ram=ram * MB, weights=50 * MB, page=MB, workspace=10 * MB)
+    budget = Budget(ram=ram * MB, weights=50 * MB, page=MB, workspace=WORKSPACE)
     with pytest.raises(OverBudget, match=advice):
         budget.plan(41 * PAGE, longest=10_000)
 
@@ -75,4 +77,4 @@ def test_only_what_can_help_is_advised(ram, advice):
 @pytest.mark.parametrize("context", [0, 1, -1, 10_001, 1.5, "8k", True])
 def test_a_context_that_the_model_can_not_have_is_refused(context):
     with pytest.raises(BadInput, match=rf"context is {context!r}; it must be 2 \(a token and its answer\) to 10000"):
-        Budget(ram=100 * MB, weights=0, page=1, workspace=0).plan(context, longest=10_000)
+        Budget(ram=100 * MB, weights=0, page=1, workspace={}).plan(context, longest=10_000)

@@ -9,6 +9,9 @@ from checkpoints import build, save
 
 import divebell
 from divebell.engine.budget import Budget
+from divebell.engine.cache import PAGE
+from divebell.engine.store import BACKLOG
+from divebell.engine.workspace import TEXT
 from divebell.errors import BadInput, Mismatch, OverBudget
 from divebell.ops import native
 
@@ -73,13 +76,25 @@ def test_what_is_loaded_is_told(folders):
 
 
 @pytest.mark.parametrize("weights", ["stored", "f32"])
-def test_the_budget_counts_a_page_as_the_cache_makes_it(folders, monkeypatch, weights):
+def test_the_budget_counts_a_page_as_the_cache_makes_it(folders, monkeypatch, tmp_path, weights):
     made = []
     monkeypatch.setattr("divebell.engine.load.Budget", lambda *sizes: made.append(sizes) or Budget(*sizes))
-    with divebell.load(folders["deepseek_v3"], weights=weights, context=100) as llm:
-        layers = llm._engine._core.cache.layers
-        per_page = sum(pages[0].nbytes for layer in layers for pages in layer.values())
-        assert made[0][2] == per_page
+    for folder in (None, tmp_path / "kv"):
+        with divebell.load(folders["deepseek_v3"], weights=weights, context=100, kv_dir=folder) as llm:
+            layers = llm._engine._core.cache.layers
+            per_page = sum(pages[0].nbytes for layer in layers for pages in layer.values())
+    pages, parts = [sizes[2] for sizes in made], [sizes[3] for sizes in made]
+    assert pages == [per_page + PAGE * TEXT] * 2
+    assert [size.get("pages on their way to disk", 0) for size in parts] == [0, (BACKLOG + 2) * per_page]
+
+
+@pytest.mark.parametrize(("weights", "brought"), [("stored", 1), ("f32", 1), ("q8", 0)])
+def test_a_file_is_copied_into_large_pages_only_where_it_is_computed_from(folders, monkeypatch, weights, brought):
+    """The checkpoint is float32."""
+    seen = []
+    monkeypatch.setattr("divebell.engine.load.bring_in", seen.append)
+    divebell.load(folders["qwen2"], weights=weights, context=100).close()
+    assert len(seen) == brought
 
 
 def test_the_context_is_by_default_the_models(folders):

@@ -153,7 +153,10 @@ class RequestsAgainstNoCache(RuleBasedStateMachine):
     def ask(self, data, count, more):
         earlier = data.draw(st.sampled_from(self.histories[-12:]))
         prompt = (earlier[: data.draw(st.integers(0, len(earlier)))] + more)[-350:]
-        self._submit(generation(prompt, count))
+        self._submit(generation(prompt, count, self._adapter(data)))
+
+    def _adapter(self, data):
+        return None
 
     @rule(ids=st.lists(st.integers(0, 1), min_size=1, max_size=150), first=st.integers(0, 100))
     def read(self, ids, first):
@@ -192,7 +195,7 @@ class RequestsAgainstNoCache(RuleBasedStateMachine):
             self.histories.append(sequence.ids)
             if not isinstance(sequence, Reading):
                 prompt = sequence.ids[: sequence.given]
-                assert answer(sequence) == continuation(prompt, len(sequence.ids) - len(prompt))
+                assert answer(sequence) == continuation(prompt, len(sequence.ids) - len(prompt), sequence.adapter)
 
     @invariant()
     def pages_add_up(self):

@@ -13,6 +13,12 @@ from divebell.errors import BadFile, DivebellError, Unsupported
 from divebell.models.fields import Fields
 from divebell.models.rope import RopeTable, rope_of_config, rope_of_gguf
 
+
+def longrope(factors: list[float], **more) -> dict:
+    listed = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 4096}
+    return listed | {"short_factor": factors, "long_factor": factors} | more
+
+
 DEEPSEEK = {"type": "yarn", "factor": 40, "beta_fast": 32, "beta_slow": 1, "original_max_position_embeddings": 4096}
 RELEASED = {  # head, fields; whose frequencies must be the same to the last bit
     "smollm2": (64, {"rope_theta": 100000}),
@@ -30,6 +36,8 @@ OTHERS = {
     "linear": (80, {"rope_theta": 10000.0, "rope_scaling": {"type": "linear", "factor": 2.5}}),
     "new-style": (64, {"rope_parameters": {"rope_type": "default", "rope_theta": 150000.0}}),
     "attention-factor": (64, {"rope_parameters": yarn(8.0, 512, attention_factor=1.5, truncate=False)}),
+    "longrope": (8, {"rope_parameters": longrope([1.0, 1.5, 2.0, 7.25], factor=4.0)}),
+    "longrope-listed": (8, {"rope_parameters": longrope([3.0, 1.0, 1.0, 90.0], rope_theta=1.0, attention_factor=1.0)}),
     "plain-yarn": (48, {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0}}),
 }
 
@@ -91,10 +99,18 @@ def test_gguf_keys_give_the_same_rope(all_dim):
     assert (gguf.magnitude, gguf.score_scale) == pytest.approx((hf.magnitude, hf.score_scale), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["dynamic", "longrope", "sinus"])
+@pytest.mark.parametrize("kind", ["dynamic", "sinus"])
 def test_unknown_types_are_refused_by_name(kind):
-    with pytest.raises(Unsupported, match=rf"config.json: rope_type '{kind}'.*default, linear, llama3, yarn"):
+    with pytest.raises(Unsupported, match=rf"config.json: rope_type '{kind}'.*default, linear, llama3, longrope, yarn"):
         ours(64, {"rope_scaling": {"type": kind, "factor": 2.0}})
+
+
+def test_longrope_of_two_lengths_is_refused_and_a_wrong_list_named():
+    with pytest.raises(Unsupported, match="long_factor 'other than short_factor'"):
+        ours(4, {"rope_scaling": longrope([1.0, 2.0]) | {"long_factor": [2.0, 2.0]}})
+    for wrong in ([1.0], [1.0, 0.0], [1.0, "2"], None):
+        with pytest.raises(BadFile, match="short_factor: must be a list of 2 numbers"):
+            ours(4, {"rope_scaling": longrope([1.0, 2.0]) | {"short_factor": wrong}})
 
 
 def test_a_missing_factor_is_named():
@@ -103,8 +119,8 @@ def test_a_missing_factor_is_named():
 
 
 values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers()))
-names = st.sampled_from([*DEEPSEEK, *LLAMA3, "attention_factor", "truncate", "mscale", "rope_theta"])
-kinds = st.fixed_dictionaries({"rope_type": st.sampled_from(["default", "linear", "llama3", "yarn"])})
+names = st.sampled_from([*DEEPSEEK, *LLAMA3, "attention_factor", "short_factor", "truncate", "mscale", "rope_theta"])
+kinds = st.fixed_dictionaries({"rope_type": st.sampled_from(["default", "linear", "llama3", "longrope", "yarn"])})
 
 
 @given(st.dictionaries(names, values), kinds)

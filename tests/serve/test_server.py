@@ -168,7 +168,7 @@ def test_many_at_once_answer_as_one_alone(server):
 
 
 def test_figures_are_counted(folder):
-    with small(folder) as server, client_of(server) as client:
+    with running(service_of({"small": folder}, gb_per_s=4.0)) as server, client_of(server) as client:
         ask = {"model": "small", "prompt": [[1, 2, 3], [4, 5]], "extra_body": {"ignore_eos": True}}
         client.completions.create(**ask, max_tokens=4)
         server.wait_until(lambda: len(server.lines()) == 1)
@@ -182,6 +182,10 @@ def test_figures_are_counted(folder):
         assert figures[f"divebell_time_per_token_seconds_count{model}"] == "2.0"
         assert figures[f"divebell_batch_size_sum{model}"] == "8.0"
         assert figures[f"divebell_running{model}"] == "0.0"
+        least, took = (float(figures[f"divebell_{name}_seconds_total{model}"]) for name in ("floor", "step"))
+        steps = float(figures[f"divebell_batch_size_count{model}"])
+        assert least == pytest.approx(steps * server.service.models["small"].llm.info.active_bytes / 4e9)
+        assert float(figures[f"divebell_share_of_floor{model}"]) == pytest.approx(least / took)
         assert float(figures['divebell_cache_pages{model="small",state="total"}']) > 0
         path = 'divebell_requests_total{model="small",path="/v1/completions",status="200"}'
         assert figures[path] == "1.0"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from divebell.tune import run, state
 from divebell.tune.model import use_threads
+from divebell.tune.optimizer import Optimizer
 from divebell.tune.settings import Settings
 
 STEPS = 8
@@ -29,9 +30,10 @@ def main(model: str, data: str, out: str, method: str, moment: str) -> None:
 
         return counted
 
-    for module, name in ((run, "save_state"), (state, "save_file"), (run, "next_token_loss"), (os, "replace")):
+    for module, name in ((run, "save_state"), (state, "save_file"), (Optimizer, "step"), (os, "replace")):
         setattr(module, name, passed(getattr(module, name)))
-    settings = Settings(steps=STEPS, batch=4, context=64, pack=64, rank=4, rate=3e-3)
+    further = {"group": 4, "answer_tokens": 4} if method == "grpo" else {}
+    settings = Settings(steps=STEPS, batch=4, context=64, pack=64, rank=4, rate=3e-3, **further)
     for _ in run.Run(method, model, Path(data), settings, save_seconds=0).train(Path(out)):
         pass
 

@@ -24,3 +24,17 @@ def rows(path: Path, count: int = 24) -> Path:
     lines = [{"prompt": f"after {i} comes", "completion": f" {i + 1}, then {i + 2}"} for i in range(count)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+def preferences(path: Path, count: int = 24) -> Path:
+    """Of two answers, the one that counts upwards is preferred."""
+    lines = [{"prompt": f"after {i} comes", "chosen": f" {i + 1}", "rejected": f" less than {i}"} for i in range(count)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def questions(path: Path, count: int = 24) -> Path:
+    """What comes after a number."""
+    lines = [{"prompt": f"after {i} comes", "answer": i + 1} for i in range(count)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path

@@ -5,8 +5,10 @@ import peft
 import pytest
 import torch
 from checkpoints import build
+from gguf_files import write as write_gguf
 from torch.nn import functional
 
+import divebell
 from divebell.tune.loop import train
 from divebell.tune.lora import Lora
 from divebell.tune.loss import next_token_loss
@@ -72,6 +74,22 @@ def test_peft_loads_what_was_trained(name, tiny, tmp_path):
         logits, before = trainee.logits([ids]), build(name)(torch.from_numpy(ids)[None].long()).logits[0]
     assert (logits - expected).abs().max() <= 2e-4 * expected.std()
     assert (logits - before).abs().max() > 0.01 * expected.std()
+
+
+@pytest.mark.parametrize("name", ["llama-tied-llama3", "qwen2", "deepseek_v2-lite", "deepseek_v3"])
+def test_what_was_trained_is_what_is_served_beside_the_weights(name, tiny, tmp_path):
+    """From the checkpoint, and from a GGUF of it, whose rows and names are others."""
+    ids = texts(1, seed=9)[0]
+    for base in (tiny(name), write_gguf(build(name), tmp_path / "base.gguf")):
+        method = Lora(rank=4, alpha=8)
+        trainee, _ = tuned(base, method, 3)
+        out = method.save(trainee, tmp_path)
+        with torch.no_grad():
+            expected = trainee.logits([ids]).numpy()
+        for served in (tiny(name), tmp_path / "base.gguf"):
+            with divebell.load(served, "f32", context=256, adapters={"own": out}) as llm:
+                assert np.abs(llm.logits(ids, adapter="own") - expected).max() <= 2e-4 * expected.std()
+                assert np.abs(llm.logits(ids) - expected).max() > 0.01 * expected.std()
 
 
 def test_the_router_is_left_alone_unless_asked(tiny):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from killed import STEPS
 from running import logits as native_logits
-from talkers import rows, talker
+from talkers import preferences, questions, rows, talker
 
 from divebell import models
 from divebell.errors import BadInput, OverBudget
@@ -19,6 +19,7 @@ from divebell.tune.run import Run
 from divebell.tune.settings import Settings
 from divebell.weights.checkpoint import open_checkpoint
 
+ROWS = {"lora": rows, "full": rows, "dpo": preferences, "grpo": questions}
 QUICK = Settings(steps=4, batch=4, context=64, pack=64, rank=4, rate=1e-2)
 
 
@@ -71,15 +72,17 @@ def test_what_was_trained_is_what_is_served(name, data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_killed_run_continues_on_the_same_curve(method, model, data, tmp_path):
+@pytest.mark.parametrize(("method", "kills"), [("lora", 4), ("full", 4), ("dpo", 2), ("grpo", 2)])
+def test_a_killed_run_continues_on_the_same_curve(method, kills, model, tmp_path):
+    data = ROWS[method](tmp_path / "own.jsonl")
+
     def started(out: Path, moment: int) -> int:
         script = Path(__file__).with_name("killed.py")
         return subprocess.run([sys.executable, script, model, data, out, method, str(moment)]).returncode
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert started(whole, -1) == 0
-    for moment in np.random.default_rng(1).integers(3, 14, 4):
+    for moment in np.random.default_rng(1).integers(3, 14, kills):
         assert started(broken, int(moment)) in (-9, 0)
     if len(losses(broken)) < STEPS or not (broken / "loss.png").exists():
         assert started(broken, -1) == 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from divebell import __version__
 from divebell.audit.audit import Audit
-from divebell.audit.markdown import table
+from divebell.text.markdown import table
 
 NOT_KNOWN = "not known"
 REGULATION = "http://data.europa.eu/eli/reg/2024/1689/oj"

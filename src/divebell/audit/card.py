@@ -4,8 +4,8 @@ from divebell import __version__
 from divebell.audit.audit import Audit
 from divebell.audit.files import File
 from divebell.audit.licences import Licence
-from divebell.audit.markdown import table
 from divebell.config import format_bytes
+from divebell.text.markdown import table
 
 
 def card(audit: Audit) -> str:

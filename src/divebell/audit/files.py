@@ -1,7 +1,7 @@
 """Every file of a model: its SHA-256, what was stated of it and by whom, and whether it can carry code."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from re import fullmatch
@@ -12,12 +12,11 @@ from divebell.errors import PullError
 from divebell.weights import hub
 from divebell.weights.catalogue import CATALOGUE, Entry
 from divebell.weights.checkpoint import PICKLES
-from divebell.weights.here import Found
+from divebell.weights.here import Found, files_below, files_of
 from divebell.weights.progress import hashed
 
 CODE = (".py", ".pyc", ".so", ".dll", ".dylib", ".exe", ".sh", ".js")
 SERIALIZED = (*PICKLES, ".joblib", ".npy", ".npz", ".h5", ".keras", ".pb", ".onnx")
-_OWN = (".verified", ".lock", ".part")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80")
 _MOST_NAMED = 4
 
@@ -46,7 +45,7 @@ class Statement:
 def read_files(found: Found, weights: list[Path]) -> tuple[list[File], list[Finding]]:
     """All files of a folder, or the parts of a GGUF; each is read whole. weights: the files that hold weights."""
     root = found.path if found.path.is_dir() else found.path.parent
-    paths = sorted(_below(root)) if found.path.is_dir() else weights or [found.path]
+    paths = files_of(found.path, weights)
     sizes_and_hashes = {path: (path.stat().st_size, hashed(path, path.stat().st_size)) for path in paths}
     statement, unasked = _statement(found, {sha256 for _, sha256 in sizes_and_hashes.values()})
     files = [_file(root, path, size, sha256, statement) for path, (size, sha256) in sizes_and_hashes.items()]
@@ -58,12 +57,6 @@ def entry_of(found: Found, hashes: set[str]) -> Entry | None:
     same = (one for one in CATALOGUE.values() if one.sha256 in hashes)
     named = (one for one in CATALOGUE.values() if one.file == found.path.name)
     return found.entry or next(same, None) or next(named, None)
-
-
-def _below(root: Path) -> Iterator[Path]:
-    for path in root.rglob("*"):
-        if path.is_file() and not path.name.endswith(_OWN) and ".git" not in path.relative_to(root).parts:
-            yield path
 
 
 def _statement(found: Found, hashes: set[str]) -> tuple[Statement, str | None]:
@@ -81,7 +74,7 @@ def _statement(found: Found, hashes: set[str]) -> tuple[Statement, str | None]:
 
 def _cached(path: Path) -> dict[str, str]:
     """huggingface_hub's cache names each content after what the hub stated of it: a SHA-256, or git's id."""
-    root, files = (path, _below(path)) if path.is_dir() else (path.parent, iter([path]))
+    root, files = (path, files_below(path)) if path.is_dir() else (path.parent, iter([path]))
     return {str(file.relative_to(root)): file.resolve().name for file in files if file.is_symlink()}
 
 

@@ -3,12 +3,8 @@
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
+from divebell.errors import OverBudget
 
-from divebell.errors import BadInput, OverBudget
-
-LEAST_TOKENS = 16
-OWN_LENGTH = 128  # tokens of each text that the model writes itself
 TEXT_LENGTH = 256  # tokens of each piece of a given text
 
 
@@ -55,20 +51,21 @@ def quantize(
     """
     import divebell
     from divebell.cli.output import print_fields, print_json
+    from divebell.cli.texts import check_tokens, texts_of
     from divebell.engine.importance import importance
     from divebell.models.quantize import check_out, plan
     from divebell.models.quantize import quantize as write
     from divebell.weights.checkpoint import open_checkpoint
     from divebell.weights.pull import resolve
 
-    if tokens < LEAST_TOKENS:
-        raise BadInput(f"tokens is {tokens}; it must be {LEAST_TOKENS} or more")
+    check_tokens(tokens)
     path, begin = resolve(model), perf_counter()
     checkpoint = open_checkpoint(path)
     planned = plan(checkpoint, format.lower())
     check_out(planned, out)
     with divebell.load(path, threads=threads, ram=ram, context=TEXT_LENGTH) as llm:
-        fed, measured = (_texts(llm, file, tokens, seed + i) for i, file in enumerate((calibration, text)))
+        files = enumerate((calibration, text))
+        fed, measured = (texts_of(llm, file, tokens, TEXT_LENGTH, seed + i) for i, file in files)
     write(planned, out, importance(checkpoint, fed).of)
     figures = {
         "path": out,
@@ -80,22 +77,6 @@ def quantize(
         "seconds": round(perf_counter() - begin, 1),
     }
     print_json(figures) if json else print_fields(figures.items())
-
-
-def _texts(llm, file: Path | None, tokens: int, seed: int) -> list[list[int]]:
-    """Pieces of a file, or what the model says when it begins with a random token."""
-    if file is None:
-        starts = np.random.default_rng(seed).integers(0, llm.info.description.vocabulary, -(-tokens // OWN_LENGTH))
-        written = llm.batch(
-            [[int(start)] for start in starts], max_tokens=OWN_LENGTH - 1, temperature=1.0, seed=seed, ignore_eos=True
-        )
-        return [[int(start), *answer.token_ids] for start, answer in zip(starts, written, strict=True)]
-    from divebell.cli.run import decoded
-
-    ids = llm.tokenizer.encode(decoded(file.read_bytes(), str(file)))[:tokens]
-    if len(ids) < LEAST_TOKENS:
-        raise BadInput(f"{file} has {len(ids)} tokens; at least {LEAST_TOKENS} are needed: give a longer one")
-    return [ids[i : i + TEXT_LENGTH] for i in range(0, len(ids), TEXT_LENGTH)]
 
 
 def _divergence(source: Path, out: Path, texts: list[list[int]], loading: dict[str, object]) -> dict[str, object]:

@@ -10,6 +10,8 @@ from cyclopts import Parameter
 from divebell.cli.options import Loading
 from divebell.config import parse_bytes
 
+PROBE = 0.1  # seconds of reading memory, while the caches are still empty and no request waits
+
 
 def serve(
     *models: str,
@@ -59,6 +61,7 @@ def serve(
     grace
         seconds that requests in flight have when the server is told to stop
     """
+    from divebell.engine.machine import read_gb_per_s
     from divebell.serve.budgets import shared
     from divebell.serve.keys import read_keys
     from divebell.serve.limits import Limits
@@ -76,5 +79,7 @@ def serve(
     hosts = frozenset(name.lower() for name in ("localhost", socket.gethostname(), host, *(allow_host or ())))
     with Service(keys, limits, hosts, tuple(cors or ())) as service:
         for one in wanted:
-            service.add(one.name, replace(loading, ram=str(one.ram)).load(one.model))
+            llm = replace(loading, ram=str(one.ram)).load(one.model)
+            service.gb_per_s = service.gb_per_s or read_gb_per_s(PROBE)
+            service.add(one.name, llm)
         run(service, place)

@@ -33,11 +33,13 @@ def tune(
     Parameters
     ----------
     method
-        lora (adapters beside the weights in bfloat16), qlora (beside the weights as they are stored), or full
+        lora (adapters beside the weights in bfloat16), qlora (beside the weights as they are stored), full, dpo (as
+        qlora, from preferences), or grpo (as qlora, from rewards)
     model
         a catalogue name, a folder, a .gguf file, or a hub id
     data
-        a .jsonl file of messages, of prompt and completion, or of text; or a plain text
+        a .jsonl file of messages, of prompt and completion, or of text; or a plain text; for dpo a .jsonl file of
+        prompt, chosen and rejected, for grpo of prompt and answer
     out
         a new folder, for settings, metrics.jsonl, loss.png, and the adapter or model
     dry_run

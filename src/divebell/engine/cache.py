@@ -34,6 +34,7 @@ class Cache:
             {name: _reserve((num_pages, PAGE, width), dtype) for name, width in layer.items()} for layer in layout
         ]
         self._free = list(range(num_pages - 1, -1, -1))
+        self._lent: list[int] = []
 
     @property
     def free_pages(self) -> int:
@@ -44,6 +45,23 @@ class Cache:
         if count > len(self._free):
             raise RuntimeError(f"{count} pages wanted, {len(self._free)} free: nobody made room for them")
         return [self._free.pop() for _ in range(count)]
+
+    @property
+    def lent_pages(self) -> int:
+        return len(self._lent)
+
+    def lend(self, count: int) -> list[int]:
+        """Pages whose room something else takes: free ones that are the last in line, so most likely never written."""
+        if count > len(self._free):
+            raise RuntimeError(f"{count} pages are to be lent, {len(self._free)} are free: nobody made room for them")
+        pages, self._free = self._free[:count], self._free[count:]
+        self._lent += pages
+        return pages
+
+    def take_back(self, pages: list[int]) -> None:
+        """What `lend` gave."""
+        self._lent = [page for page in self._lent if page not in pages]
+        self._free[:0] = pages
 
     def copy(self, source: int, target: int) -> None:
         """All of one page to another."""
@@ -72,10 +90,12 @@ class Cache:
         pages.clear()
 
     def check_integrity(self, owned: Sequence[list[int]]) -> None:
-        """Every page is free or owned by exactly one of the lists in `owned`."""
-        pages = [*self._free, *(page for own in owned for page in own)]
+        """Every page is free, lent or owned by exactly one of the lists in `owned`."""
+        pages = [*self._free, *self._lent, *(page for own in owned for page in own)]
         if sorted(pages) != list(range(self.num_pages)):
-            raise RuntimeError(f"{self.num_pages} pages, but {len(self._free)} free and {len(pages)} free or owned")
+            raise RuntimeError(
+                f"{self.num_pages} pages, but {len(self._free)} free and {len(pages)} free, lent or owned"
+            )
 
 
 def _reserve(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

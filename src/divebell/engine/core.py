@@ -5,6 +5,7 @@ from time import perf_counter
 
 import numpy as np
 
+from divebell.engine.adapters import Adapters
 from divebell.engine.books import Books
 from divebell.engine.cache import Cache, pages_for
 from divebell.engine.generation import Generation
@@ -30,11 +31,13 @@ class Core:
         self.model, self.cache = model, cache
         self.tree = PrefixTree(cache, store)
         self.scheduler = Scheduler(self.tree, Pace())
+        self.adapters = Adapters(self.tree)
         self._clock = clock
         self.books = Books()
 
     def submit(self, sequence: Sequence) -> None:
         """Queues `sequence`, whose `most_tokens` fits the cache."""
+        self.adapters.check(sequence)
         sequence.books = self.books
         self.scheduler.submit(sequence)
 
@@ -42,6 +45,7 @@ class Core:
         """Ends a sequence in whatever state; what is computed of it stays in the prefix tree."""
         self.scheduler.remove(sequence)
         self.books.close(sequence)
+        self._let_go()
 
     def step(self) -> list[Chunk]:
         """Computes some tokens; every generation whose tokens are all cached gains one more, or several it guessed.
@@ -57,7 +61,17 @@ class Core:
                 seconds = self._clock() - begin
                 self.books.charge(step, chunks, seconds)
             self.scheduler.took(chunks, seconds)
+            self._let_go()
         return chunks
+
+    def drop_adapter(self, name: str) -> None:
+        """No new sequence may have it; those that have it end with it."""
+        self.adapters.drop(name)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.adapters.leaving:
+            self.adapters.let_go(s.adapter for s in (*self.scheduler.running, *self.scheduler.waiting))
 
     def close(self) -> None:
         """Ends all sequences, and keeps on disk what is computed, if there is a store."""
@@ -127,4 +141,5 @@ def _batch(chunks: list[Chunk]) -> Batch:
         [chunk.tokens for chunk in chunks],
         [chunk.sequence.cached for chunk in chunks],
         [c.sequence.pages[: pages_for(c.sequence.cached + len(c.tokens))] for c in chunks],
+        tuple(c.sequence.adapter for c in chunks),
     )

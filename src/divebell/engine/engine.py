@@ -16,6 +16,8 @@ from divebell.engine.generation import Generation
 from divebell.engine.scheduler import Chunk
 from divebell.engine.sequence import Sequence
 from divebell.errors import BadInput
+from divebell.models.adapter import Adapter
+from divebell.weights.adapter import AdapterFile
 
 
 class Engine:
@@ -41,6 +43,38 @@ class Engine:
         """Queues a sequence."""
         with self._lock:
             self._open_core().submit(sequence)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of those that requests may have."""
+        core = self._core
+        return tuple(core.adapters.named) if core else ()
+
+    def adapter(self, name: str | None) -> Adapter | None:
+        """By its name; None for None. BadInput for a name that there is not."""
+        with self._lock:
+            return self._open_core().adapters.get(name)
+
+    def add_adapter(self, name: str, file: AdapterFile, least_pages: int) -> None:
+        """Takes its room from the cache, of which `least_pages` must be left. Steps go on while it is made ready."""
+        with self._lock:
+            model, adapters = self._open_core().model, self._open_core().adapters
+        changes = model.changes(file)
+        with self._lock:
+            room = adapters.reserve(name, model.adapter_bytes(changes), least_pages)
+        try:
+            adapter = model.adapter(changes)
+        except BaseException:
+            with self._lock:
+                adapters.give_back(name, room)
+            raise
+        with self._lock:
+            adapters.add(name, adapter, room)
+
+    def drop_adapter(self, name: str) -> None:
+        """No new sequence may have it; those that have it end with it, and then its memory is free."""
+        with self._lock:
+            self._open_core().drop_adapter(name)
 
     @property
     def busy(self) -> bool:

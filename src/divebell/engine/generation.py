@@ -16,6 +16,7 @@ from divebell.engine.sampling import Sampling
 from divebell.engine.sequence import Sequence
 from divebell.engine.speculative import Guess, Guesser
 from divebell.errors import BadInput
+from divebell.models.adapter import Adapter
 from divebell.text.stops import StopMatcher
 
 PRIMING = 4  # a character takes at most 4 bytes, so no more tokens can hold the start of the answer's first one
@@ -35,8 +36,9 @@ class Generation(Sequence):
         vocabulary: int,
         eos_ids: Set[int],
         governor: Governor | Awaited | None = None,
+        adapter: Adapter | None = None,
     ):
-        super().__init__(prompt, most_tokens)
+        super().__init__(prompt, most_tokens, adapter)
         self.sampling = sampling
         self.seed = int.from_bytes(os.urandom(6)) if sampling.seed is None else int(sampling.seed)
         self.text = Text(None, sampling.stop)

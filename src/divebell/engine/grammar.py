@@ -97,24 +97,28 @@ class Grammars:
 
     def _allowed(self, matcher: object) -> np.ndarray:
         bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
-        return np.flatnonzero(np.unpackbits(bits, count=self._vocabulary, bitorder="little"))
+        return np.flatnonzero(np.unpackbits(bits, count=self._vocabulary, bitorder="little")).astype(np.int32)
 
 
 class Governor:
-    """Holds one request to its grammar. allowed: int64 (n,), ids that may come next, ascending, never none.
-
-    ended: nothing but the end of the text can come.
-    """
+    """Holds one request to its grammar. ended: nothing but the end of the text can come."""
 
     def __init__(self, matcher: object, allowed: Callable[[object], np.ndarray], eos_ids: list[int], name: str):
-        self._matcher, self._allowed, self._eos_ids, self._name = matcher, allowed, eos_ids, name
+        self._matcher, self._find, self._eos_ids, self._name = matcher, allowed, eos_ids, name
+        self._found: np.ndarray | None = None  # a request that waits has none yet: it may be large
         self.ended = False
-        self.allowed = allowed(matcher)
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """int32 (n,), ids that may come next, ascending, never none."""
+        if self._found is None:
+            self._found = self._find(self._matcher)
+        return self._found
 
     def take(self, token: int) -> None:
         """`token`, one of the allowed ones, has come. Raises BadInput where no token could follow it."""
         self._matcher.consume_token(token)
-        self.allowed = self._allowed(self._matcher)
+        self._found = self._find(self._matcher)
         if self._matcher.is_error():
             raise BadInput(f"{self._name}: no token can follow what the answer has so far: {self._matcher.get_error()}")
         self.ended = self._matcher.is_stopped() or _no_more_than(self._eos_ids, self.allowed)
@@ -148,30 +152,32 @@ class Awaited:
         self._barred = np.array(list(barred), np.int64)
         self._tail = b""
         self._came = False
-        self.allowed = self._open()
+
+    @property
+    def allowed(self) -> np.ndarray | None:
+        """int32 (n,), ids that may come next, ascending; None where all may."""
+        return self._governor.allowed if self._came else self._open()
 
     def take(self, token: int) -> None:
         if self._came:
             self._governor.take(token)
-            self.allowed, self.ended = self._governor.allowed, self._governor.ended
+            self.ended = self._governor.ended
             return
         text = self._tail + self._tokens[token]
         self._came = self._mark in text
         self._tail = text[-len(self._mark) + 1 :] if len(self._mark) > 1 else b""
-        self.allowed = self._governor.allowed if self._came else self._open()
 
     def narrowed(self, guesses: list[Guess], most: int) -> list[Guess]:
         return self._governor.narrowed(guesses, most) if self._came else guesses
 
     def _open(self) -> np.ndarray | None:
-        """None where all are allowed."""
         cuts = [cut for cut in range(len(self._mark)) if self._tail.endswith(self._mark[:cut])]
         barred = np.concatenate([self._barred, *(self._closing(self._mark, cut) for cut in cuts)])
         if not len(barred):
             return None
         allowed = np.ones(len(self._tokens), bool)
         allowed[barred] = False
-        return np.flatnonzero(allowed)
+        return np.flatnonzero(allowed).astype(np.int32)
 
 
 class Spelling:

@@ -1,12 +1,15 @@
 """A loaded model, as people use it from Python."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from divebell.config import plural
+from divebell.engine.adapters import check_name
+from divebell.engine.cache import pages_for
 from divebell.engine.completion import Completion
 from divebell.engine.conversation import Conversation, Reply
 from divebell.engine.engine import Engine, Stream
@@ -14,8 +17,10 @@ from divebell.engine.generation import Generation
 from divebell.engine.grammar import Grammars
 from divebell.engine.reading import Reading, Rows, Scores
 from divebell.engine.sampling import CONSTRAINTS, Sampling
+from divebell.engine.voice import Voice
 from divebell.errors import BadInput
 from divebell.text.parser import Parser
+from divebell.weights.adapter import read_adapter
 
 Prompt = str | Sequence[int]
 
@@ -41,12 +46,12 @@ class ChatPrompt:
 class LLM:
     """Made by `divebell.load`. May be used from several threads; their requests then share the model's steps.
 
-    Options of `generate`, `stream`, `chat` and `batch` are those of `divebell.engine.sampling.Sampling`. Decoding is
-    greedy unless they say otherwise; a chat without a temperature takes the sampling that is recommended for the model
-    (generation_config.json, or the catalogue).
+    Options of `generate`, `stream`, `chat` and `batch` are those of `divebell.engine.sampling.Sampling`, and `adapter`,
+    the name of one that was loaded. Decoding is greedy unless they say otherwise; a chat without a temperature takes
+    the sampling that is recommended for the model (generation_config.json, or the catalogue).
     """
 
-    def __init__(self, engine: Engine, limits: Limits, voice: "Voice", info: object, recommended: Mapping[str, object]):
+    def __init__(self, engine: Engine, limits: Limits, voice: Voice, info: object, recommended: Mapping[str, object]):
         self._engine, self._limits, self._voice = engine, limits, voice
         self._recommended = recommended
         self.info = info
@@ -81,20 +86,43 @@ class LLM:
         """Tokens that a prompt and its answer may have together."""
         return self._limits.context
 
-    def logits(self, token_ids: Sequence[int]) -> np.ndarray:
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that requests may ask for."""
+        return self._engine.adapters
+
+    def add_adapter(self, name: str, path: Path | str) -> None:
+        """Loads an adapter in peft's format beside the weights, which stay as they are; requests go on meanwhile.
+
+        path: a folder with adapter_config.json and adapter_model.safetensors. Raises BadInput for a name or a path that
+        can't be, BadFile, Unsupported or Mismatch for an adapter that can't be read or is another model's, OverBudget
+        where it does not fit.
+        """
+        check_name(name)
+        self._engine.add_adapter(name, read_adapter(path), pages_for(self.context))
+
+    def drop_adapter(self, name: str) -> None:
+        """No new request may ask for it; those that have begun end with it, and then its memory is free."""
+        self._engine.drop_adapter(name)
+
+    def logits(self, token_ids: Sequence[int], adapter: str | None = None) -> np.ndarray:
         """float32 (tokens, vocabulary): row t is the model's view of token t + 1, given the tokens up to t."""
         ids = self._checked(token_ids, self.context)
         rows = Rows(len(ids), self._limits.vocabulary)
-        self._engine.run([Reading(ids, rows)])
+        self._engine.run([Reading(ids, rows, adapter=self._engine.adapter(adapter))])
         return rows.rows
 
-    def score(self, token_ids: Sequence[int], first: int = 1) -> np.ndarray:
+    def read(self, token_ids: Sequence[int], use: Callable[[int, np.ndarray], None]) -> None:
+        """`logits` of a text that are too many to hold: use(position, the rows from there on), a few at a time."""
+        self._engine.run([Reading(self._checked(token_ids, self.context), use)])
+
+    def score(self, token_ids: Sequence[int], first: int = 1, adapter: str | None = None) -> np.ndarray:
         """float64 (tokens - first,): the natural log-probability of each token from `first` on, given those before."""
         ids = self._checked(token_ids, self.context)
         if not 1 <= first <= len(ids):
             raise BadInput(f"first is {first!r}; with {plural(len(ids), 'token')} it must be 1 to {len(ids)}")
         scores = Scores(ids, first)
-        self._engine.run([Reading(ids, scores, first - 1)])
+        self._engine.run([Reading(ids, scores, first - 1, self._engine.adapter(adapter))])
         return scores.logprobs
 
     def generate(self, prompt: Prompt, **options) -> Completion:
@@ -200,12 +228,14 @@ class LLM:
     def _speaking(
         self, ids: list[int], options: Mapping[str, object], continues: bool, marks: Collection[str] | None = None
     ) -> Generation:
-        sampling = Sampling.of(options)
+        adapter = self._engine.adapter(options.get("adapter"))
+        sampling = Sampling.of({name: value for name, value in options.items() if name != "adapter"})
         sampling.check_vocabulary(self._limits.vocabulary)
         self._check_speech(sampling)
         most = min(len(ids) + (self.context if sampling.max_tokens is None else sampling.max_tokens), self.context)
         governor = self._grammars.governor(sampling) if sampling.constraint else None
-        generation = Generation(ids, sampling, most, self._limits.vocabulary, self._voice.eos_ids, governor)
+        eos_ids = self._voice.eos_ids
+        generation = Generation(ids, sampling, most, self._limits.vocabulary, eos_ids, governor, adapter)
         if self._voice.speaks:
             governed = governor is not None and sampling.governs_at_once  # a grammar sees its first space too
             generation.speak(self.tokenizer.detokenizer(marks=marks), continues or governed)
@@ -254,39 +284,3 @@ def _integers(ids: object) -> list[int]:
     except ValueError:
         pass
     raise BadInput(f"token ids must be a flat list of integers; these are {str(ids)[:80]}")
-
-
-class Voice:
-    """Tokenizer and chat format of a checkpoint, loaded when first used: token ids alone need neither."""
-
-    def __init__(self, checkpoint: object):
-        self._checkpoint = checkpoint
-
-    @cached_property
-    def tokenizer(self):
-        from divebell.text.tokenizer import load_tokenizer
-
-        return load_tokenizer(self._checkpoint)
-
-    @cached_property
-    def chat(self):
-        from divebell.text.chat import load_chat
-
-        return load_chat(self._checkpoint, self.tokenizer)
-
-    @cached_property
-    def speaks(self) -> bool:
-        """Whether there is a tokenizer at all: test checkpoints and synthetic ones may have none."""
-        path = self._checkpoint.path
-        return self._checkpoint.kind == "gguf" or (path / "tokenizer.json").exists()
-
-    def close(self) -> None:
-        """Lets go of the files."""
-        self._checkpoint.close()
-
-    @cached_property
-    def eos_ids(self) -> frozenset[int]:
-        if self.speaks:
-            return frozenset(self.tokenizer.eos_ids)
-        ids = self._checkpoint.config.get("eos_token_id")
-        return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])

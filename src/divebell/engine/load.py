@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
-from divebell.engine.budget import PROGRAM, Budget, usable_ram
-from divebell.engine.cache import PAGE, Cache
+from divebell.engine.adapters import check_name, pages_of
+from divebell.engine.budget import Budget, usable_ram
+from divebell.engine.cache import PAGE, Cache, pages_for
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
 from divebell.engine.identity import identity
 from divebell.engine.info import info_of
-from divebell.engine.llm import LLM, Limits, Voice
-from divebell.engine.reading import ROWS
+from divebell.engine.llm import LLM, Limits
 from divebell.engine.recommended import recommended_sampling
 from divebell.engine.residence import bring_in
 from divebell.engine.store import Store
+from divebell.engine.voice import Voice
+from divebell.engine.workspace import TEXT, workspace
 from divebell.errors import BadInput
+from divebell.weights.adapter import AdapterFile, read_adapter
+from divebell.weights.quantize import TARGETS
 
 WEIGHT_BITS: Mapping[str, float | None] = {"stored": None, "f32": 32, "bf16": 16, "q8": 8.34, "q4": 4.34}
 MOST_THREADS = 1024
@@ -29,6 +33,7 @@ def load(
     context: int | None = None,
     cache: str | None = None,
     kv_dir: "str | Path | None" = None,
+    adapters: "Mapping[str, str | Path] | None" = None,
 ) -> LLM:
     """See `divebell.load`."""
     from divebell import models
@@ -41,18 +46,24 @@ def load(
     checkpoint = open_checkpoint(resolve(name_or_path))
     description = models.describe(checkpoint)
     page = PAGE * description.cache_bytes(cache or models.usual_cache(weights))
-    budget = Budget(may_use, weight_bytes(description, weights), page, _workspace(description))
+    files = _adapter_files(adapters)
+    lent = sum(pages_of(models.adapter_bytes(checkpoint, file, weights), page) for file in files.values())
+    parts = workspace(description, page if kv_dir is not None else 0)
+    budget = Budget(may_use, weight_bytes(description, weights), page + PAGE * TEXT, parts, lent * page)
     context, pages = budget.plan(context, description.max_positions)  # before any weight is read
     if threads is not None:
         native.set_threads(int(threads))
-    bring_in(checkpoint)
+    if _stay_as_stored(checkpoint, weights):
+        bring_in(checkpoint)
     model = models.load(checkpoint, native, weights, cache)
-    arrays = Cache(model.cache_layout, model.cache_dtype, pages)
+    arrays = Cache(model.cache_layout, model.cache_dtype, pages + lent)
     store = None if kv_dir is None else Store(Path(kv_dir).expanduser(), identity(checkpoint, weights, arrays), arrays)
-    core = Core(model, arrays, store=store)
+    engine = Engine(Core(model, arrays, store=store))
+    for name, file in files.items():
+        engine.add_adapter(name, file, pages_for(context))
     limits = Limits(model.config.vocab_size, context, description.max_positions)
-    info, recommended = info_of(checkpoint, description), recommended_sampling(name_or_path, checkpoint)
-    return LLM(Engine(core), limits, Voice(checkpoint), info, recommended)
+    info = info_of(checkpoint, description, active_bytes(description, weights))
+    return LLM(engine, limits, Voice(checkpoint), info, recommended_sampling(name_or_path, checkpoint))
 
 
 def weight_bytes(description: object, weights: str) -> int:
@@ -63,9 +74,24 @@ def weight_bytes(description: object, weights: str) -> int:
     return ceil(description.parameters * bits / 8)
 
 
-def _workspace(description: object) -> int:
-    """Bytes of all else: an allowance for the program, and the logits of as many rows as are made at once."""
-    return PROGRAM + ROWS * description.vocabulary * 4
+def active_bytes(description: object, weights: str) -> int:
+    """Of the weights in the chosen format, what is read for each token."""
+    bits = WEIGHT_BITS[weights]
+    return description.active_bytes if bits is None else ceil(description.active_parameters * bits / 8)
+
+
+def _stay_as_stored(checkpoint: object, weights: str) -> bool:
+    """Whether the file is computed from; else it is read once, and a copy of it would be more than the budget knows."""
+    matrices = (tensor for tensor in checkpoint.tensors.values() if len(tensor.shape) > 1)
+    return weights == "stored" or all(tensor.format is TARGETS[weights] for tensor in matrices)
+
+
+def _adapter_files(adapters: "Mapping[str, str | Path] | None") -> dict[str, AdapterFile]:
+    if not isinstance(adapters, Mapping | None):
+        raise BadInput(f"adapters is {adapters!r}; it must map names to folders")
+    for name in adapters or {}:
+        check_name(name)
+    return {name: read_adapter(path) for name, path in (adapters or {}).items()}
 
 
 def _check_arguments(name: object, weights: object, threads: object) -> None:

@@ -4,7 +4,8 @@ Layout: MAGIC, SHA-256 of all that follows, key of the page before (KEY_BYTES), 
 ids (uint32, zeros behind the last), the page's bytes as the cache holds them. Integers are little-endian.
 
 A page's key is BLAKE2b of the key before and its tokens, so it stands for all tokens up to its end; the key before the
-first page stands for the model, its formats and the kernels. A page under a wrong name is therefore found out too.
+first page stands for the model, its formats, the kernels and the adapter. A page under a wrong name is therefore found
+out too.
 """
 
 import hashlib
@@ -27,6 +28,11 @@ class Damaged(Exception):
 
 def key_of(before: bytes, tokens: Sequence[int]) -> bytes:
     return hashlib.blake2b(before + struct.pack(f"<{len(tokens)}I", *tokens), digest_size=KEY_BYTES).digest()
+
+
+def key_with(root: bytes, adapter: bytes) -> bytes:
+    """The key before the first page where an adapter computes. root: without it; adapter: the adapter's own key."""
+    return hashlib.blake2b(root + adapter, digest_size=KEY_BYTES, person=b"adapter").digest()
 
 
 def name_of(before: bytes, key: bytes) -> str:

@@ -1,5 +1,7 @@
 """What has been computed, as a radix tree over token ids: a common beginning of any two requests is computed once.
 
+Each adapter has a root of its own, by what it computes: pages are never shared between adapters.
+
 A node is a page: up to PAGE tokens that follow those of its parent. Full pages are shared by every running sequence
 that begins with them; `users` counts these. A page that is not full is the end of a sequence: a running one writes to
 it, a finished one has left it. Nobody shares it, but what a new sequence has in common with it is copied. Pages without
@@ -13,10 +15,11 @@ from collections.abc import Sequence as Tokens
 from itertools import islice
 
 from divebell.engine.cache import PAGE, Cache, pages_for
-from divebell.engine.page_file import key_of
+from divebell.engine.page_file import key_of, key_with
 from divebell.engine.radix import Branch, Node, begins, common_prefix, nearest, tail_of
 from divebell.engine.sequence import Sequence
 from divebell.engine.store import Store
+from divebell.models.adapter import Adapter
 
 MOST_LOOKED_AT = 256  # pages on disk that follow one page, to find the one that has most in common with a prompt
 
@@ -26,7 +29,7 @@ class PrefixTree:
 
     def __init__(self, cache: Cache, store: Store | None = None):
         self.cache, self._store = cache, store
-        self._root = Node((), -1, None, store.root if store else b"")
+        self._roots: dict[bytes, Node] = {}
         self._idle: OrderedDict[Node, None] = OrderedDict()  # oldest first; a node comes after all its children
 
     @property
@@ -42,7 +45,7 @@ class PrefixTree:
     def attach(self, sequence: Sequence) -> None:
         """Begins a sequence, with nothing of the cache yet."""
         sequence.pages, sequence.path, sequence.cached, sequence.settled = [], [], 0, False
-        self._root.ends.append(sequence)
+        self._root(sequence).ends.append(sequence)
 
     def settle(self, sequence: Sequence, most: int) -> None:
         """Gives a sequence what is cached of its reusable tokens, up to `most` pages of it from disk.
@@ -91,6 +94,24 @@ class PrefixTree:
                 self._drop(node)
         sequence.pages, sequence.path, sequence.cached, sequence.settled = [], [], 0, False
 
+    def lend(self, count: int) -> list[int] | None:
+        """Room of so many pages for something else, or None where so many can't be had."""
+        if count > self.available:
+            return None
+        while self.cache.free_pages < count:
+            self._drop_oldest()
+        return self.cache.lend(count)
+
+    def forget(self, adapter: Adapter) -> None:
+        """Gives back the pages of an adapter that nobody uses any more; with a store, they are kept there."""
+        root = self._roots.get(adapter.key)
+        if root is None or any(node.ends or node.users for node in (root, *_below(root))):
+            return
+        for node in [node for node in self._idle if _root_of(node) is root]:
+            self._save(node, wait=False)
+            self._drop(node)
+        del self._roots[adapter.key]
+
     def keep(self) -> None:
         """Everything idle to disk, if there is a store; returns when it is there."""
         if self._store:
@@ -113,7 +134,8 @@ class PrefixTree:
             _check(node.users or all(place < order[node] for place in children), "a child would go later", node)
             _check(not children or len(node.tokens) == PAGE, "a page that is not full is built on", node)
             _check(not begins(following, node.tokens), "a page is double", node)
-        _check(len(order) == sum(not node.users for node in nodes), "an idle page is not in the tree", self._root)
+        if len(order) != sum(not node.users for node in nodes):
+            raise RuntimeError("prefix tree: an idle page is not in the tree")
         for s in running:
             tokens = [token for node in s.path for token in node.tokens]
             pages = [node.page for node in s.path]
@@ -121,7 +143,7 @@ class PrefixTree:
 
     def _match(self, sequence: Sequence) -> tuple[list[Node], Branch | None]:
         """Full pages from the root on, and the page beside them that has most in common with what follows."""
-        path, node = [], self._root
+        path, node = [], self._root(sequence)
         while True:
             begin = len(path) * PAGE
             wanted = tuple(sequence.ids[begin : min(begin + PAGE, sequence.reusable)])
@@ -213,10 +235,13 @@ class PrefixTree:
 
     def _page(self) -> int:
         if not self.cache.free_pages:
-            oldest = next(iter(self._idle))
-            self._save(oldest, wait=False)
-            self._drop(oldest)
+            self._drop_oldest()
         return self.cache.take(1)[0]
+
+    def _drop_oldest(self) -> None:
+        oldest = next(iter(self._idle))
+        self._save(oldest, wait=False)
+        self._drop(oldest)
 
     def _save(self, node: Node, wait: bool) -> None:
         if self._store:
@@ -237,14 +262,32 @@ class PrefixTree:
             self._idle[node] = None
 
     def _end(self, sequence: Sequence) -> Node:
-        return sequence.path[-1] if sequence.path else self._root
+        return sequence.path[-1] if sequence.path else self._root(sequence)
+
+    def _root(self, sequence: Sequence) -> Node:
+        own = sequence.adapter.key if sequence.adapter else b""
+        if own not in self._roots:
+            above = self._store.root if self._store else b""
+            self._roots[own] = Node((), -1, None, key_with(above, own) if self._store and own else above)
+        return self._roots[own]
 
     def _nodes(self) -> Iterator[Node]:
-        below = list(self._root.children)
-        while below:
-            node = below.pop()
-            below += node.children
-            yield node
+        for root in self._roots.values():
+            yield from _below(root)
+
+
+def _below(root: Node) -> Iterator[Node]:
+    below = list(root.children)
+    while below:
+        node = below.pop()
+        below += node.children
+        yield node
+
+
+def _root_of(node: Node) -> Node:
+    while node.parent is not None:
+        node = node.parent
+    return node
 
 
 def _next_page(sequence: Sequence) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from divebell.engine.sampler import TokenLogprob, log_sums, token_logprob
 from divebell.engine.sequence import Sequence
 from divebell.errors import Mismatch
+from divebell.models.adapter import Adapter
 
 ROWS = 64  # logits of so many positions at once: a vocabulary of 150,000 makes 38 MB of them
 
@@ -15,8 +16,14 @@ ROWS = 64  # logits of so many positions at once: a vocabulary of 150,000 makes 
 class Reading(Sequence):
     """Hands the logits of each position from `first` on to `use(position, logits (n, vocabulary))`, in order."""
 
-    def __init__(self, ids: Tokens[int], use: Callable[[int, np.ndarray], None], first: int = 0):
-        super().__init__(ids, len(ids))
+    def __init__(
+        self,
+        ids: Tokens[int],
+        use: Callable[[int, np.ndarray], None],
+        first: int = 0,
+        adapter: Adapter | None = None,
+    ):
+        super().__init__(ids, len(ids), adapter)
         self._use, self._first = use, first
 
     @property

@@ -102,7 +102,8 @@ class Scheduler:
 
     def _follows(self, sequence: Sequence) -> bool:
         """Whether a running one is about to compute tokens that this one begins with too."""
-        shared = [min(common_prefix(s.ids, sequence.ids), sequence.reusable) for s in self.running if s.reading]
+        alike = [s for s in self.running if s.reading and s.computes_as(sequence)]
+        shared = [min(common_prefix(s.ids, sequence.ids), sequence.reusable) for s in alike]
         return bool(shared) and max(shared) > self._tree.common(sequence)[0]
 
     def _single(self) -> list[Chunk]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from divebell.engine.prefix import Node
+    from divebell.models.adapter import Adapter
 
 import numpy as np
 
@@ -22,11 +23,11 @@ class Sequence:
     tree. settled: whether all that others have computed of it has been found; the first `borrowed` pages are theirs.
     reused: tokens that were cached when it was first admitted; computed: tokens that the model ran for it.
     drafted: tokens that were guessed and run; accepted: those of them that came. arrival: its place in the line.
-    spent: its share of the steps; books: where that is counted.
+    spent: its share of the steps; books: where that is counted. adapter: what the model computes it with, if any.
     """
 
-    def __init__(self, ids: Tokens[int], most_tokens: int):
-        self.ids = list(ids)
+    def __init__(self, ids: Tokens[int], most_tokens: int, adapter: "Adapter | None" = None):
+        self.ids, self.adapter = list(ids), adapter
         self.given = len(self.ids)
         self.most_tokens = most_tokens
         self.arrival = 0
@@ -56,6 +57,10 @@ class Sequence:
     def reusable(self) -> int:
         """Tokens at the start that need not be run if they are cached; the last one's logits are always needed."""
         return len(self.ids) - 1
+
+    def computes_as(self, other: "Sequence") -> bool:
+        """Whether the same tokens come to the same in both."""
+        return (self.adapter and self.adapter.key) == (other.adapter and other.adapter.key)
 
     def take(self, begin: int, hidden: np.ndarray, model: object) -> None:
         """What was computed, for those who want it. hidden: (n, d), of the tokens from position `begin`; model: makes

@@ -30,6 +30,7 @@ def load(checkpoint: Any, ops: ModuleType, weights: str = "stored", cache: str |
     Raises Unsupported, BadFile or Mismatch naming the field or tensor, BadInput for another `weights` or `cache`.
     """
     from divebell.models import cache_format
+    from divebell.models.adapted import Adapted
     from divebell.models.binding import Binding
     from divebell.models.decoder import Model
 
@@ -37,8 +38,22 @@ def load(checkpoint: Any, ops: ModuleType, weights: str = "stored", cache: str |
     config = configuration(checkpoint)
     cache = cache or usual_cache(weights)
     cache_format.check(cache, module.cache_layout(config))
-    binding = Binding(checkpoint, module.parameters(config), ops, weights, module.unused(config))
-    return Model(module, config, binding, cache)
+    adapted = Adapted(ops)
+    binding = Binding(checkpoint, module.parameters(config), adapted.ops, weights, module.unused(config))
+    adapted.binding = binding
+    return Model(module, config, binding, cache, adapted)
+
+
+def adapter_bytes(checkpoint: Any, file: Any, weights: str) -> int:
+    """Memory that an adapter (weights.adapter.AdapterFile) will take beside the model's `weights`. Reads none of them.
+
+    Raises Mismatch for an adapter of another model, BadFile where its file contradicts itself.
+    """
+    from divebell.models.adapter import memory
+    from divebell.models.changes import changes
+
+    module = architecture(checkpoint.architecture, checkpoint.path)
+    return memory(changes(file, module, configuration(checkpoint)), weights)
 
 
 def usual_cache(weights: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from divebell.errors import BadInput, Mismatch
+from divebell.models.changes import Place
 from divebell.models.parameter import PARTS, Parameter
 from divebell.weights.tensor import Tensor
 
@@ -21,6 +22,7 @@ class Binding:
 
     conversion: one of CONVERSIONS; "stored" keeps the file's blocks. Norms, biases and routers are float32 always:
     they are small, and a choice of experts is sensitive. unused: beginnings of names that may be there and are left.
+    places: what the ops' handles stand for, by their identity: a Place; for experts, the names of routed and shared.
     """
 
     def __init__(
@@ -30,10 +32,17 @@ class Binding:
             raise BadInput(f"weights is {conversion!r}; give one of {', '.join(CONVERSIONS)}")
         self.checkpoint, self.ops, self.conversion = checkpoint, ops, conversion
         self.parameters = {parameter.name: parameter for parameter in parameters}
+        self.places: dict[int, Place | tuple[str, str]] = {}
+        self._nets: dict[Place, tuple[Any, ...]] = {}
+        self._parts: dict[str, list[list[Tensor]]] = {}
         self._check(unused)
 
     def matrix(self, name: str) -> Any:
-        return self.ops.weight(self._tensors(name)[0])
+        return self._placed(self.ops.weight(self._tensors(name)[0]), (name, None))
+
+    def _placed(self, handle: Any, place: tuple) -> Any:
+        self.places[id(handle)] = place
+        return handle
 
     def vector(self, name: str) -> Any:
         """float32 (n,) as the ops have it; None if the model has no such parameter."""
@@ -54,11 +63,29 @@ class Binding:
         """The stacks `name`, with the experts `shared` beside them if the model has any."""
         stacks = [self._tensors(f"{name}.{part}") for part in PARTS]
         always = [self._tensors(f"{shared}.{part}")[0] for part in PARTS if f"{shared}.{part}" in self.parameters]
-        return self.ops.experts(*stacks, shared=tuple(always) or None)
+        self._parts |= {name: stacks, shared: [[tensor] for tensor in always]}
+        return self._placed(self.ops.experts(*stacks, shared=tuple(always) or None), (name, shared))
+
+    def net(self, name: str, expert: int | None = None) -> tuple[Any, ...]:
+        """Gate, up and down of one of the `experts`, or of the shared one, over their memory; () if there is none."""
+        if (name, expert) not in self._nets:
+            tensors = [stack[expert or 0] for stack in self._parts[name]]
+            places = [(f"{name}.{part}", expert) for part in PARTS]
+            handles = [self._placed(self.ops.weight(t), p) for t, p in zip(tensors, places, strict=False)]
+            self._nets[name, expert] = tuple(handles)
+        return self._nets[name, expert]
 
     def up_projections(self, prefix: str) -> Any:
         names = [name for name in ("kv_b", "k_b", "v_b") if prefix + name in self.parameters]
-        return self.ops.up_projections(**{name: self._tensors(prefix + name)[0] for name in names})
+        tensors = {name: self._tensors(prefix + name)[0] for name in names}
+        return self._placed(self.ops.up_projections(**tensors), (prefix + "kv_b", None))
+
+    def whole_up_projection(self, prefix: str) -> np.ndarray:
+        """float32 (heads * (nope + v), rank), as Hugging Face has it."""
+        if prefix + "kv_b" in self.parameters:
+            return self._stored(prefix + "kv_b")[0].f32()
+        k_b, v_b = (self._stored(prefix + name)[0].f32() for name in ("k_b", "v_b"))
+        return np.concatenate([k_b.transpose(0, 2, 1), v_b], axis=1).reshape(-1, v_b.shape[-1])
 
     def damaged_tensor(self) -> Tensor | None:
         """The first tensor that holds NaN or infinity. Reads every weight: for finding out, not for loading."""

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 
 from divebell.models import cache_format
+from divebell.models.adapted import Adapted
+from divebell.models.adapter import Adapter, memory, prepare
 from divebell.models.binding import Binding, damaged
+from divebell.models.changes import Changes, changes
 from divebell.models.rope import RopeTable
 from divebell.ops.batch import Batch
+from divebell.weights.adapter import AdapterFile
 
 # (state, batch, the layer's cache pages) -> state. The state is (T, d) here; a model with several residual streams may
 # give it one more axis, so the trunk only ever passes it on.
@@ -24,8 +28,11 @@ class Model:
     layers: called in order; training wraps them.
     """
 
-    def __init__(self, architecture: ModuleType, config: Any, binding: Binding, cache: str):
-        self.config, self._ops, self._binding = config, binding.ops, binding
+    def __init__(
+        self, architecture: ModuleType, config: Any, binding: Binding, cache: str, adapted: Adapted | None = None
+    ):
+        self.config, self._ops, self._binding, self._adapted = config, binding.ops, binding, adapted
+        self._architecture = architecture
         self.cache_layout = cache_format.widths(cache, architecture.cache_layout(config))
         self.cache_dtype = cache_format.DTYPES[cache]
         self._rope = RopeTable(architecture.rope(config, binding))
@@ -38,6 +45,15 @@ class Model:
 
     def forward(self, batch: Batch, cache: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
         """Hidden rows after the final norm, float32 (T, d). Writes the batch's tokens to the cache."""
+        if not batch.adapters:
+            return self._forward(batch, cache)
+        self._adapted.begin(batch)
+        try:
+            return self._forward(batch, cache)
+        finally:
+            self._adapted.end()
+
+    def _forward(self, batch: Batch, cache: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
         self._rope.reach(int(batch.lengths.max()))
         state = self._ops.embed(self._embedding, batch.ids)
         for layer, pages in zip(self.layers, cache, strict=True):
@@ -47,6 +63,18 @@ class Model:
     def logits(self, hidden: np.ndarray) -> np.ndarray:
         """float32 (n, vocabulary) of some rows of `forward`'s result."""
         return self._ops.linears(hidden, [self._head])[0]
+
+    def changes(self, file: AdapterFile) -> Changes:
+        """What an adapter changes of this model. Raises Mismatch where it is for another, BadFile for a bad file."""
+        return changes(file, self._architecture, self.config)
+
+    def adapter_bytes(self, changes: Changes) -> int:
+        """Memory that `adapter` will take for them."""
+        return memory(changes, self._binding.conversion)
+
+    def adapter(self, changes: Changes) -> Adapter:
+        """For batches of this model."""
+        return prepare(changes, self._binding)
 
     def check_weights(self) -> None:
         """Raises Mismatch naming the first damaged tensor. For when results are not finite; reads every weight."""

@@ -5,7 +5,7 @@ GGUF's `deepseek2`, which also holds V3's family: its metadata and tensors tell 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,6 +98,10 @@ class Config:
             dense_layers=fields.integer("leading_dense_block_count", 0, least=0),
             draft_layers=drafts,
         )
+
+    def released(self) -> Self:
+        """The same model as Hugging Face's files have it."""
+        return replace(self, latent=replace(self.latent, split=False))
 
     def has_experts(self, layer: int) -> bool:
         return self.experts is not None and layer >= self.dense_layers and layer % self.expert_step == 0

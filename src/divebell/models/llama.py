@@ -4,7 +4,7 @@ Sources: arXiv 2302.13971, 2407.21783; tensor names of transformers' `LlamaForCa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,6 +123,10 @@ class Config:
             )
         return shape
 
+    def released(self) -> Self:
+        """The same model as Hugging Face's files have it."""
+        return replace(self, interleaved=False, rope_factors=False)
+
 
 def parameters(config: Config) -> list[Parameter]:
     listed = parameter.trunk(config.vocab_size, config.hidden, config.tied)
@@ -139,9 +143,12 @@ def _attention_parameters(config: Config, layer: parameter.Layer) -> list[Parame
     rows = {name: count * config.head_dim for name, count in heads.items()}
     listed = [layer.norm("attention_norm", config.hidden, "input_layernorm", "attn_norm")]
     for name, gguf in QKV.items():
-        listed.append(layer.matrix(name, (rows[name], config.hidden), f"self_attn.{name}_proj", gguf, "attention"))
+        paired = heads[name] if config.interleaved and name != "v" else 0
+        matrix = layer.matrix(name, (rows[name], config.hidden), f"self_attn.{name}_proj", gguf, "attention")
+        listed.append(replace(matrix, paired=paired))
         if config.qkv_bias:
-            listed.append(layer.bias(f"{name}_bias", rows[name], f"self_attn.{name}_proj", gguf))
+            bias = layer.bias(f"{name}_bias", rows[name], f"self_attn.{name}_proj", gguf)
+            listed.append(replace(bias, paired=paired))
     listed.append(layer.matrix("o", (config.hidden, rows["q"]), "self_attn.o_proj", "attn_output", "attention"))
     if config.output_bias:
         listed.append(layer.bias("o_bias", config.hidden, "self_attn.o_proj", "attn_output"))

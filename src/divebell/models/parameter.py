@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 KINDS = ("embedding", "head", "norm", "bias", "attention", "mlp", "experts", "shared_experts", "router")
 
 PARTS = ("gate", "up", "down")  # of a feed-forward block
@@ -17,6 +19,7 @@ class Parameter:
     hf: name in Hugging Face checkpoints, None if they hold it in another form; a stack's holds "{e}", a tensor each.
     gguf: name in GGUF files, None likewise; a stack is one tensor there.
     kind: one of KINDS.
+    paired: heads whose rows this file keeps in RoPE's pairs, and Hugging Face's one half of a head after the other.
     """
 
     name: str
@@ -24,6 +27,7 @@ class Parameter:
     hf: str | None
     gguf: str | None
     kind: str
+    paired: int = 0
 
     @property
     def count(self) -> int:
@@ -43,6 +47,11 @@ class Parameter:
 
     def stored_shape(self, kind: str) -> tuple[int, ...]:
         return self.shape[1:] if self.is_stack and kind == "safetensors" else self.shape
+
+
+def pairs_of_halves(heads: int, rows: int) -> np.ndarray:
+    """Which of Hugging Face's rows stands at each place of a `paired` parameter (llama.cpp's converter, `permute`)."""
+    return np.arange(rows).reshape(heads, 2, -1).swapaxes(1, 2).reshape(-1)
 
 
 def trunk(vocab_size: int, hidden: int, tied: bool) -> list[Parameter]:

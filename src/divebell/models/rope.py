@@ -6,14 +6,14 @@ by one unit in the last place for about one frequency in a hundred).
 """
 
 from dataclasses import dataclass, replace
-from math import ceil, floor, log, pi
+from math import ceil, floor, log, pi, sqrt
 
 import numpy as np
 
 from divebell.errors import Unsupported
 from divebell.models.fields import Fields
 
-KNOWN = ("default", "linear", "llama3", "yarn")
+KNOWN = ("default", "linear", "llama3", "longrope", "yarn")
 _ONE = np.float32(1)
 
 
@@ -56,11 +56,13 @@ class RopeTable:
 def rope_of_config(fields: Fields, dim: int, max_positions: int) -> Rope:
     """From config.json: `rope_parameters` (transformers 5), or `rope_theta` beside `rope_scaling` (before)."""
     scaling = fields.section("rope_parameters") or fields.section("rope_scaling") or Fields({}, fields.path)
-    theta = scaling.number("rope_theta", None, least=2) or fields.number("rope_theta", 10000.0, least=2)
     partial = scaling.number("partial_rotary_factor", None) or fields.number("partial_rotary_factor", 1.0)
     if partial != 1:
         raise Unsupported("partial_rotary_factor", partial, ("1.0",), fields.path)
     kind = scaling.text("rope_type", None) or scaling.text("type", "default")
+    if kind == "longrope":
+        return _longrope(scaling, fields, dim, max_positions)
+    theta = scaling.number("rope_theta", None, least=2) or fields.number("rope_theta", 10000.0, least=2)
     if kind not in KNOWN:
         raise Unsupported("rope_type", kind, KNOWN, fields.path)
     if kind == "default":
@@ -91,6 +93,27 @@ def rope_of_gguf(fields: Fields, dim: int, max_positions: int) -> Rope:
     magnitude = 1.0 if all_dim else _mscale(factor, 1.0)
     frequencies = _yarn(theta, dim, factor, original, fast, slow)
     return Rope(frequencies, magnitude, _mscale(factor, all_dim) ** 2)
+
+
+def _longrope(scaling: Fields, fields: Fields, dim: int, max_positions: int) -> Rope:
+    """LongRoPE (arXiv 2402.13753): a factor for each frequency; one set, for texts of all lengths."""
+    theta = scaling.number("rope_theta", None, least=1) or fields.number("rope_theta", 10000.0, least=1)
+    factors, long = (scaling.items(f"{name}_factor") or [] for name in ("short", "long"))
+    if len(factors) != dim // 2 or not all(map(_is_factor, factors)):
+        raise scaling.bad("short_factor", f"must be a list of {dim // 2} numbers above 0")
+    if factors != long:
+        raise Unsupported("long_factor", "other than short_factor", ("the same as short_factor",), fields.path)
+    listed = np.array(factors, np.float32)
+    magnitude = scaling.number("attention_factor", None)
+    if magnitude is None:
+        original = scaling.integer("original_max_position_embeddings", max_positions, least=2)
+        factor = scaling.number("factor", max_positions / original)
+        magnitude = sqrt(1 + log(factor) / log(original)) if factor > 1 else 1.0
+    return Rope(_ONE / (listed * _powers(theta, dim)), magnitude)
+
+
+def _is_factor(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-6 < value < 1e30
 
 
 def _yarn_of_config(scaling: Fields, theta: float, dim: int, factor: float, original: int) -> Rope:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from divebell.text.save import save_tokenizer
 from divebell.weights.entry import Entry
 from divebell.weights.rewrite_gguf import rewrite_gguf
 from divebell.weights.write_safetensors import write_safetensors
@@ -23,18 +24,28 @@ def write_model(checkpoint: Any, out: Path, entries: Sequence[Entry], data: Iter
     if checkpoint.kind == "gguf":
         rewrite_gguf(checkpoint.files[0], out, entries, data)
     else:
-        _write_folder(Path(checkpoint.path), out, entries, data, config)
+        write_folder(checkpoint, out, entries, data, config)
 
 
-def _write_folder(source: Path, out: Path, entries: Sequence[Entry], data: Iterator[np.ndarray], config: dict) -> None:
+def write_folder(
+    checkpoint: Any, out: Path, entries: Sequence[Entry], data: Iterator[np.ndarray], config: dict
+) -> None:
+    """A folder of safetensors, whatever it comes from; a GGUF's tokenizer and chat template are written beside it."""
     draft = out.with_name(out.name + ".part")
     draft.mkdir()
     try:
-        for file in source.iterdir():
-            if file.suffix in _COPIED and file.is_file() and not file.name.endswith(".safetensors.index.json"):
-                shutil.copyfile(file, draft / file.name)
+        if checkpoint.kind == "gguf":
+            save_tokenizer(checkpoint, draft)
+        else:
+            _copy_small_files(Path(checkpoint.path), draft)
         write_safetensors(draft, entries, data)
         (draft / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
         draft.replace(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _copy_small_files(source: Path, folder: Path) -> None:
+    for file in source.iterdir():
+        if file.suffix in _COPIED and file.is_file() and not file.name.endswith(".safetensors.index.json"):
+            shutil.copyfile(file, folder / file.name)

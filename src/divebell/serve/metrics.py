@@ -27,6 +27,9 @@ class Metrics:
         self.accepted = _counter(registry, "accepted_tokens", "of them, those that the model chose", model)
         self.computed = _counter(registry, "computed_tokens", "tokens that passed through the model", model)
         self.steps = _counter(registry, "step_seconds", "seconds within the model's steps", model)
+        least = "seconds that the same steps take at least, each reading the weights of one token once"
+        self.floor = _counter(registry, "floor_seconds", least, model)
+        self.share = _gauge(registry, "share_of_floor", "floor_seconds / step_seconds since the start", model)
         self.waited = _histogram(registry, "queue_seconds", "from the request to its first computation", _SECONDS)
         self.first = _histogram(
             registry, "time_to_first_token_seconds", "from the request to its first token", _SECONDS
@@ -50,12 +53,16 @@ class Metrics:
 
 
 class ModelMetrics:
-    """Those of one model."""
+    """Those of one model. floor: seconds that a step takes at least; None where the machine was not measured."""
 
-    def __init__(self, metrics: Metrics, name: str):
+    def __init__(self, metrics: Metrics, name: str, floor: float | None = None):
         self._metrics, self._name = metrics, name
         self._batch = metrics.batch.labels(name)
         self._computed, self._seconds = metrics.computed.labels(name), metrics.steps.labels(name)
+        self._least = metrics.floor.labels(name)
+        self._floor, self._steps, self._took = floor, 0, 0.0
+        if floor:
+            metrics.share.labels(name).set_function(self._share)
 
     def step(self, computed: Sequence[Chunk], seconds: float) -> None:
         """A step of the engine."""
@@ -63,6 +70,11 @@ class ModelMetrics:
             self._batch.observe(len(computed))
             self._computed.inc(sum(len(chunk.tokens) for chunk in computed))
             self._seconds.inc(seconds)
+            self._least.inc(self._floor or 0.0)
+            self._steps, self._took = self._steps + 1, self._took + seconds
+
+    def _share(self) -> float:
+        return self._floor * self._steps / self._took if self._took else 0.0
 
     def ended(self, generations: Iterable[Generation]) -> None:
         """Answers of one request, finished or cut off."""

@@ -17,7 +17,7 @@ from divebell.serve.sessions import Sessions
 class Service:
     """hosts: names that a Host header may have besides addresses. origins: of web pages that may ask. models: by the
     name that clients give. draining: told to stop; in_flight: requests that are being answered. sessions: of
-    those who signed in on the page."""
+    those who signed in on the page. gb_per_s: 10^9 bytes a second that this machine reads; None: not measured."""
 
     keys: Keys
     limits: Limits = field(default_factory=Limits)
@@ -26,12 +26,14 @@ class Service:
     models: dict[str, Served] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
     sessions: Sessions = field(default_factory=Sessions)
+    gb_per_s: float | None = None
     draining: bool = False
     in_flight: int = 0
 
     def add(self, name: str, llm: LLM) -> None:
         """Serves a model, which is closed with the service."""
-        self.models[name] = Served(name, llm, self.limits, ModelMetrics(self.metrics, name))
+        floor = llm.info.active_bytes / (self.gb_per_s * 1e9) if self.gb_per_s else None
+        self.models[name] = Served(name, llm, self.limits, ModelMetrics(self.metrics, name, floor))
 
     def model(self, name: str, record: Record) -> Served:
         """Refuses a name that is not served."""

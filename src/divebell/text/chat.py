@@ -54,6 +54,11 @@ class ChatFormat:
         self._compiled: dict[str, ChatTemplate] = {}
         self._spellers: dict[str, Speller] = {}
 
+    @property
+    def templates(self) -> Mapping[str, str]:
+        """Jinja source by name."""
+        return self._sources
+
     def render(self, messages, tools=None, add_generation_prompt: bool = True, **template_variables) -> str:
         """The prompt, as `transformers`' `apply_chat_template(tokenize=False)` gives it.
 

@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divebell.errors import BadInput
-from divebell.text.detokenizer import Detokenizer, byte_level_bytes, sentencepiece_bytes
+from divebell.text.detokenizer import WORD_START, Detokenizer, byte_level_bytes, sentencepiece_bytes
 
 if TYPE_CHECKING:
     import tokenizers
@@ -63,11 +65,17 @@ class Tokenizer:
         self._library = library
         self.bos_id, self.eos_ids, self.named_tokens = bos_id, eos_ids, dict(named_tokens)
         self._bytes_of: Callable[[str], bytes] = byte_level_bytes if byte_level else sentencepiece_bytes
-        self._drop_space = drop_space
+        self._byte_level, self._drop_space = byte_level, drop_space
         self._added = library.get_added_tokens_decoder()
         self._special = frozenset(id for id, token in self._added.items() if token.special)
         self._seen: dict[int, bytes] = {}
         self.vocabulary_size = max(library.get_vocab_size(), max(self._added, default=-1) + 1)
+
+    def save(self, path: Path) -> None:
+        """As a tokenizer.json, with a decoder for those who decode with it: here bytes are told token by token."""
+        library = deepcopy(self._library)
+        library.decoder = _decoder(self._byte_level, self._drop_space)
+        library.save(str(path))
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Ids of `text`, with the begin token in front where the model wants one.
@@ -151,3 +159,12 @@ class Tokenizer:
         model = json.loads(self._library.to_str())["model"]
         ordinary = sorted((id, text) for text, id in model["vocab"].items() if id not in self._added)
         return ordinary, [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+
+
+def _decoder(byte_level: bool, drop_space: bool) -> "tokenizers.decoders.Decoder":
+    from tokenizers import decoders
+
+    if byte_level:
+        return decoders.ByteLevel()
+    steps = [decoders.Replace(WORD_START, " "), decoders.ByteFallback(), decoders.Fuse()]
+    return decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if drop_space else steps)

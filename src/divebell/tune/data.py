@@ -35,7 +35,7 @@ class Speaker:
 def read_samples(path: Path, speaker: Speaker) -> list[Sample]:
     """All rows of a file. Raises BadInput naming the file, and the first lines that are wrong and why."""
     if path.suffix == ".jsonl":
-        samples = _of_lines(path, lambda row: _samples(row, speaker))
+        samples = of_lines(path, lambda row: _samples(row, speaker))
     else:
         samples = _pieces(speaker.tokenizer.encode(_text(path)), speaker.longest)
     if not samples:
@@ -43,7 +43,8 @@ def read_samples(path: Path, speaker: Speaker) -> list[Sample]:
     return samples
 
 
-def _of_lines(path: Path, make: Callable[[dict], list[Any]]) -> list[Any]:
+def of_lines(path: Path, make: Callable[[dict], list[Any]]) -> list[Any]:
+    """What is made of the rows of a .jsonl file. Raises BadInput naming the first lines that `make` refuses."""
     made, wrong = [], []
     for number, line in enumerate(_text(path).splitlines(), 1):
         if line.strip():
@@ -78,9 +79,9 @@ def _samples(row: Mapping[str, Any], speaker: Speaker) -> list[Sample]:
     if "messages" in row:
         samples = conversation(row["messages"], row.get("tools"), speaker)
     elif "completion" in row:
-        samples = [prompted(_string(row, "prompt"), _string(row, "completion"), speaker)]
+        samples = [prompted(string_of(row, "prompt"), string_of(row, "completion"), speaker)]
     elif "text" in row:
-        samples = [_whole(speaker.tokenizer.encode(_string(row, "text")))]
+        samples = [_whole(speaker.tokenizer.encode(string_of(row, "text")))]
     else:
         known = ", or ".join(" and ".join(map(repr, shape)) for shape in SHAPES)
         raise BadInput(f"has {', '.join(map(repr, row)) or 'nothing'}; give {known}")
@@ -90,13 +91,15 @@ def _samples(row: Mapping[str, Any], speaker: Speaker) -> list[Sample]:
 
 
 def check(sample: Sample, longest: int) -> None:
+    """BadInput for a sample that can't be trained on."""
     if not sample.learned:
         raise BadInput("has no token to learn; give a longer text or answer")
     if len(sample) > longest:
         raise BadInput(f"has {len(sample):,} tokens, and a sample may have {longest:,}; shorten it or give --context")
 
 
-def _string(row: Mapping[str, Any], field: str) -> str:
+def string_of(row: Mapping[str, Any], field: str) -> str:
+    """A field that must be text."""
     if not isinstance(row.get(field), str):
         raise BadInput(f"{field} is {str(row.get(field))[:40]!r}; give a string")
     return row[field]
@@ -117,6 +120,14 @@ def conversation(messages: Any, tools: Any, speaker: Speaker) -> list[Sample]:
     if all(later[0].startswith("".join(earlier)) for earlier, later in pairwise(texts)):
         return [_marked(texts, speaker.tokenizer)]
     return [_marked([text], speaker.tokenizer) for text in texts]
+
+
+def answered(messages: Any, answer: str, speaker: Speaker) -> Sample:
+    """A conversation that the assistant goes on with `answer`, which alone is trained, with its end mark."""
+    if not isinstance(messages, list) or not messages:
+        raise BadInput("prompt is no text and no list of messages")
+    whole = [*messages, {"role": "assistant", "content": answer}]
+    return _marked([_turn(whole, None, speaker.chat)], speaker.tokenizer)
 
 
 def _turn(messages: list, tools: Any, chat: ChatFormat) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """A run as the person at hand sees it: a bar on stderr, and what it came to."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
@@ -17,14 +17,15 @@ _RECENT = 10  # steps that the speed is told from
 
 
 def watched(run: Run, out: Path) -> dict[str, Any]:
-    """Trains to the end. loss, held_out: first and last; share_of_floor: of the machine's multiply-adds in bfloat16."""
-    floor, rows = gmac_per_s("bf16") * 1e9, []
+    """Trains to the end. What the objective shows, held_out: first and last; share_of_floor: of the machine's
+    multiply-adds in bfloat16."""
+    floor, rows, shown = gmac_per_s("bf16") * 1e9, [], run.objective.shown
     with _bar() as bar:
         task = bar.add_task("", total=run.steps, figures="loading")
         for row, figures in _with_speed(run.train(out), run.plan.multiply_adds / floor):
             rows.append(row | figures)
-            bar.update(task, completed=row["step"] + 1, figures=_line(row, figures))
-    return {"out": out, "result": run.result, "steps": run.steps} | _summary(rows)
+            bar.update(task, completed=row["step"] + 1, figures=_line(row, figures, shown))
+    return {"out": out, "result": run.result, "steps": run.steps} | _summary(rows, shown)
 
 
 def peak_memory() -> int:
@@ -45,16 +46,15 @@ def _with_speed(rows: Iterator[dict], seconds_a_token: float) -> Iterator[tuple[
         yield row, {"tokens_per_s": round(speed, 1), "share_of_floor": round(speed * seconds_a_token, 4)}
 
 
-def _line(row: dict, figures: dict) -> str:
+def _line(row: dict, figures: dict, shown: Sequence[str]) -> str:
+    own = " ".join(f"{name} {row[name]:.4f}" for name in shown)
     speed = f"{figures['tokens_per_s']:.0f} tokens/s, {figures['share_of_floor']:.0%} of floor"
-    return f"loss {row['loss']:.4f}  {speed}  {format_bytes(peak_memory())}"
+    return f"{own}  {speed}  {format_bytes(peak_memory())}"
 
 
-def _summary(rows: list[dict]) -> dict[str, Any]:
-    held_out = [row["held_out"] for row in rows if "held_out" in row]
-    ends = {"loss": [round(rows[0]["loss"], 4), round(rows[-1]["loss"], 4)]}
-    if held_out:
-        ends["held_out"] = [round(held_out[0], 4), round(held_out[-1], 4)]
+def _summary(rows: list[dict], shown: Sequence[str]) -> dict[str, Any]:
+    known = {name: [row[name] for row in rows if name in row] for name in (*shown, "held_out")}
+    ends = {name: [round(values[0], 4), round(values[-1], 4)] for name, values in known.items() if values}
     speed = sum(row["tokens"] for row in rows) / sum(row["seconds"] for row in rows)
     share = rows[-1]["share_of_floor"] * speed / rows[-1]["tokens_per_s"]
     return ends | {"tokens_per_s": round(speed, 1), "share_of_floor": round(share, 4), "peak_memory": peak_memory()}

@@ -1,6 +1,6 @@
 """The loop that all methods share: batches in, a record of each step out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -10,24 +10,29 @@ import torch
 from divebell.tune.optimizer import Optimizer
 from divebell.tune.samples import Pack
 
-Loss = Callable[[Any, Pack], torch.Tensor]
-"""(model, pack) -> the sum over its trained tokens."""
+Loss = Callable[[Any, Pack], torch.Tensor | Mapping[str, torch.Tensor]]
+"""(model, pack) -> the sum over its terms; or several sums by name, of which "loss" is minimised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """loss: mean over the trained tokens, in nats. tokens: all that were run; learned: those of them that count.
+    """means: over the terms of the batch, "loss" among them. tokens: all that were run; learned: those that count.
 
     norm: of the gradients, before they were cut.
     """
 
     number: int
-    loss: float
+    means: dict[str, float]
     tokens: int
     learned: int
     rate: float
     norm: float
     seconds: float
+
+    @property
+    def loss(self) -> float:
+        """In nats."""
+        return self.means["loss"]
 
 
 def train(
@@ -37,30 +42,48 @@ def train(
     optimizer: Optimizer,
     rate: Callable[[int], float],
     first: int = 0,
+    updates: int = 1,
 ) -> Iterator[Step]:
-    """One optimizer step for each batch, whose packs' gradients add up; ends with `batches`.
+    """`updates` of the optimizer for each batch, whose packs' gradients add up; ends with `batches`.
 
-    rate: step's number -> learning rate. first: number of the first step.
+    rate: step's number -> learning rate. first: number of the first step. Where batches are made while they are
+    trained on, the time of that counts.
     """
+    begin = perf_counter()
     for number, packs in enumerate(batches, first):
-        begin = perf_counter()
-        learned = sum(sample.learned for pack in packs for sample in pack)
-        total = 0.0
-        for pack in packs:
-            part = loss(model, pack) / learned
-            part.backward()
-            total += part.item()
         own = rate(number)
-        norm = optimizer.step(own)
-        tokens = sum(len(sample) for pack in packs for sample in pack)
-        yield Step(number, total, tokens, learned, own, norm, perf_counter() - begin)
+        for _ in range(updates):
+            means = _followed(model, packs, loss)
+            norm = optimizer.step(own)
+        samples = [sample for pack in packs for sample in pack]
+        tokens, learned = sum(map(len, samples)), sum(sample.learned for sample in samples)
+        yield Step(number, means, tokens, learned, own, norm, perf_counter() - begin)
+        begin = perf_counter()
 
 
 @torch.no_grad()
 def evaluate(model: Any, packs: Iterable[Pack], loss: Loss) -> float:
-    """Mean loss over the trained tokens of held-out packs."""
-    total, learned = 0.0, 0
+    """Mean loss over the terms of held-out packs."""
+    total, terms = 0.0, 0
     for pack in packs:
-        total += loss(model, pack).item()
-        learned += sum(sample.learned for sample in pack)
-    return total / learned
+        total += _by_name(loss(model, pack))["loss"].item()
+        terms += _terms(pack)
+    return total / terms
+
+
+def _followed(model: Any, packs: list[Pack], loss: Loss) -> dict[str, float]:
+    """The means, whose gradients are added up."""
+    terms, means = sum(map(_terms, packs)), {}
+    for pack in packs:
+        parts = {name: part / terms for name, part in _by_name(loss(model, pack)).items()}
+        parts["loss"].backward()
+        means = {name: means.get(name, 0.0) + part.item() for name, part in parts.items()}
+    return means
+
+
+def _by_name(sums: torch.Tensor | Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    return {"loss": sums} if isinstance(sums, torch.Tensor) else sums
+
+
+def _terms(pack: Pack) -> int:
+    return sum(sample.terms for sample in pack)

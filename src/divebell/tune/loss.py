@@ -11,8 +11,13 @@ ROWS = 256  # of logits at a time: a vocabulary is wide, and backward makes them
 
 
 def next_token_loss(trainee: Trainee, pack: Pack) -> torch.Tensor:
-    """The sum, over the trained tokens, of -ln p of each after all before it in its sample. Logits are made of no
-    other rows."""
+    """The sum, over the trained tokens, of -ln p of each after all before it in its sample."""
+    return -torch.cat(log_probabilities(trainee, pack)).sum()
+
+
+def log_probabilities(trainee: Trainee, pack: Pack) -> list[torch.Tensor]:
+    """Of each sample (learned,): ln p of its trained tokens, each after all before it. Logits are made of no other
+    rows."""
     hidden = trainee.hidden([sample.ids for sample in pack])
     rows, ids, begin = [], [], 0
     for sample in pack:
@@ -21,8 +26,9 @@ def next_token_loss(trainee: Trainee, pack: Pack) -> torch.Tensor:
         ids.append(torch.from_numpy(sample.ids[1:][learned]).long())
         begin += len(sample)
     parts = zip(hidden[torch.cat(rows)].split(ROWS), torch.cat(ids).split(ROWS), strict=True)
-    return sum(checkpoint(_loss_of_rows, trainee, part, own, use_reentrant=False) for part, own in parts)
+    found = [checkpoint(_of_rows, trainee, part, own, use_reentrant=False) for part, own in parts]
+    return list(torch.cat(found).split([sample.learned for sample in pack]))
 
 
-def _loss_of_rows(trainee: Trainee, rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    return functional.cross_entropy(trainee.model.logits(rows).float(), ids, reduction="sum")
+def _of_rows(trainee: Trainee, rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    return -functional.cross_entropy(trainee.model.logits(rows).float(), ids, reduction="none")

@@ -1,6 +1,8 @@
 """A model on `ops.torch`, whose weights are known by their own names, as the architecture's `parameters` has them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,20 @@ class Trainee:
     def logits(self, sequences: Sequence[np.ndarray]) -> torch.Tensor:
         """(T, vocabulary)"""
         return self.model.logits(self.hidden(sequences))
+
+    @contextmanager
+    def without_adapters(self) -> Iterator[None]:
+        """For as long as this lasts it is the base that the adapters were added to."""
+        lists = (weight if isinstance(weight, list) else [weight] for weight in self.weights.values())
+        bearers = [*chain.from_iterable(lists), *self.ups.values()]
+        adapters = [bearer.adapter for bearer in bearers]
+        for bearer in bearers:
+            bearer.adapter = None
+        try:
+            yield
+        finally:
+            for bearer, adapter in zip(bearers, adapters, strict=True):
+                bearer.adapter = adapter
 
     def recompute_layers(self) -> None:
         """Keeps no activations within layers: backward runs each of them once more."""

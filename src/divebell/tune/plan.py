@@ -1,13 +1,12 @@
 """What a run will take, told before it begins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from divebell import models
 from divebell.config import format_bytes
-from divebell.engine.budget import PROGRAM
 from divebell.engine.load import weight_bytes
 from divebell.errors import OverBudget
 from divebell.tune.loss import ROWS
@@ -17,6 +16,7 @@ from divebell.tune.settings import Settings
 _TRAINED = 16  # bytes of a trained number: itself, its gradient, two moments
 _LOGIT_COPIES = 4  # of a chunk of logits: themselves, their softmax, their gradient, the product's
 _SLACK = 1.25
+_PROGRAM = 256 << 20  # interpreter, libraries, tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +46,43 @@ class Plan:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Of each token through the model. everything: all weights have gradients. forwards: further ones without any."""
+
+    everything: bool
+    forwards: int
+
+    @property
+    def count(self) -> int:
+        return (3 if self.everything else 2) + self.forwards
+
+
 def plan(
     checkpoint: Any,
     weights: str,
     trained: int,
-    everything: bool,
+    passes: Passes,
     samples: Sequence[Sample],
     settings: Settings,
     ram: int,
+    further: Mapping[str, int],
 ) -> Plan:
-    """trained: numbers that are. everything: they are the model's own. samples: to train on."""
+    """trained: numbers that are. samples: to train on. further: memory that the objective takes for itself."""
     description = models.describe(checkpoint)
     longest = max(min(settings.pack, sum(map(len, samples))), max(map(len, samples)))
     memory = {
-        "weights": 0 if everything else weight_bytes(description, weights),
+        **further,
+        "weights": 0 if passes.everything else weight_bytes(description, weights),
         "training": trained * _TRAINED,
         "logits": ROWS * description.vocabulary * 4 * _LOGIT_COPIES,
-        "program": PROGRAM,
+        "program": _PROGRAM,
     }
     whole, layer = _activations(checkpoint)
     fixed = sum(memory.values())
     recompute = fixed + whole * longest > ram
     states = description.layers * description.hidden * 4
     memory["activations"] = (layer + states if recompute else whole) * longest
-    passes = 3 if everything else 2
     return Plan(
         steps=max(1, round(settings.epochs * batches_of(len(samples), settings.batch))),
         samples=len(samples),
@@ -78,7 +91,7 @@ def plan(
         trained=trained,
         recompute=recompute,
         memory=memory,
-        multiply_adds=description.active_parameters * (passes + recompute),
+        multiply_adds=description.active_parameters * (passes.count + recompute),
     )
 
 

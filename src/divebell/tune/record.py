@@ -7,7 +7,7 @@ from typing import Any
 from divebell.errors import BadInput
 from divebell.weights.mapped import draft
 
-SETTINGS, METRICS, PLOT = "config.json", "metrics.jsonl", "loss.png"
+SETTINGS, METRICS = "config.json", "metrics.jsonl"
 
 
 class Record:
@@ -38,8 +38,8 @@ class Record:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
         return [json.loads(line) for line in lines]
 
-    def plot(self) -> None:
-        """The loss of each step, and of the held-out rows where there are any."""
+    def plot(self, name: str, unit: str) -> None:
+        """NAME.png: a figure of each step, and of the held-out rows where there are any."""
         import matplotlib
 
         matplotlib.use("Agg")
@@ -47,12 +47,12 @@ class Record:
 
         rows = self.rows()
         figure, axes = pyplot.subplots(figsize=(7, 4))
-        for name, label in (("loss", "training"), ("held_out", "held out")):
-            if points := [(row["step"], row[name]) for row in rows if name in row]:
-                axes.plot(*zip(*points, strict=True), label=label, marker="." if name == "held_out" else None)
-        axes.set(xlabel="step", ylabel="nats per token")
+        for key, label in ((name, "training"), ("held_out", "held out")):
+            if points := [(row["step"], row[key]) for row in rows if key in row]:
+                axes.plot(*zip(*points, strict=True), label=label, marker="." if key == "held_out" else None)
+        axes.set(xlabel="step", ylabel=f"{name}, {unit}")
         axes.legend()
-        with draft(self.folder / PLOT) as part:
+        with draft(self.folder / f"{name}.png") as part:
             figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
         pyplot.close(figure)
 

@@ -1,7 +1,6 @@
 """A run from its settings to what it leaves: data read, memory checked, steps, evaluations, states, the result."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,21 +12,24 @@ from divebell.config import available_memory, parse_bytes
 from divebell.errors import BadInput
 from divebell.text.chat import load_chat
 from divebell.text.tokenizer import load_tokenizer
-from divebell.tune.data import Speaker, read_samples
+from divebell.tune.data import Speaker
+from divebell.tune.dpo import Dpo
 from divebell.tune.full import Full
-from divebell.tune.loop import Step, evaluate, train
+from divebell.tune.grpo import Grpo
+from divebell.tune.loop import Step, train
 from divebell.tune.lora import Lora
-from divebell.tune.loss import next_token_loss
 from divebell.tune.model import Trainee
+from divebell.tune.objective import Objective
 from divebell.tune.optimizer import Optimizer, rate_at
-from divebell.tune.plan import Plan, plan
+from divebell.tune.plan import Passes, Plan, plan
 from divebell.tune.record import Record
-from divebell.tune.samples import Sample, packed, shuffled
+from divebell.tune.samples import shuffled
 from divebell.tune.settings import METHODS, TARGETS, Settings
 from divebell.tune.state import restore_state, save_state, steps_done
 from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.pull import resolve
 
+_OBJECTIVES = {"dpo": Dpo, "grpo": Grpo}
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.05, 64
 _EVALUATIONS = 10  # in a run
 _SAVE_SECONDS = 60.0
@@ -48,15 +50,14 @@ class Run:
         ram: str | None = None,
         save_seconds: float = _SAVE_SECONDS,
     ):
-        if method not in METHODS:
-            raise BadInput(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
-        settings.check()
+        settings.check(method)
         torch.manual_seed(settings.seed)
         self.settings, self._data, self._save_seconds = settings, data, save_seconds
         self._told = {"method": method, "model": model, "data": str(data)} | settings.described()
         self._peak = settings.rate or METHODS[method]
         self.checkpoint = open_checkpoint(resolve(model))
         self._tokenizer = load_tokenizer(self.checkpoint)
+        self.objective = _OBJECTIVES.get(method, Objective)(settings)
         self.training, self.held_out = self._samples()
         self.method = self._method(method)
         self.plan = self._plan(parse_bytes(ram) if ram else int(available_memory() * 0.9))
@@ -66,10 +67,8 @@ class Run:
         return self.settings.steps or self.plan.steps
 
     def example(self) -> str:
-        """The first sample's text, its trained stretches between ⟦ and ⟧."""
-        from divebell.tune.data import shown
-
-        return shown(self.training[0], self._tokenizer)
+        """The first row's text, its trained stretches between ⟦ and ⟧."""
+        return self.objective.example(self.training[0], self._tokenizer)
 
     def train(self, out: Path) -> Iterator[dict[str, Any]]:
         """Figures of each step, as they are recorded; what comes of it is in `out` when it ends.
@@ -83,16 +82,18 @@ class Run:
         optimizer = Optimizer(self.settings.optimizer, self.trained, self._peak)
         done = restore_state(out, self.trained, optimizer)
         record.begin(done)
-        yield from self._steps(record, optimizer, done)
+        with self.objective.prepared(self.trainee, self.method, [*self.training, *self.held_out]):
+            yield from self._steps(record, optimizer, done)
         save_state(out, self.steps, self.trained, optimizer)
-        record.plot()
+        record.plot(self.objective.shown[0], self.objective.unit)
         self.result = self.method.save(self.trainee, out)
 
     def _steps(self, record: Record, optimizer: Optimizer, done: int) -> Iterator[dict[str, Any]]:
         chosen = shuffled(self.training, self.settings.batch, self.settings.seed, done)
-        batches = (packed(samples, self.settings.pack) for samples in islice(chosen, self.steps - done))
+        own, numbers = self.objective, range(done, self.steps)
+        batches = (own.packs(rows, number) for number, rows in zip(numbers, chosen, strict=False))
         saved = perf_counter()
-        for step in train(self.trainee, batches, next_token_loss, optimizer, self._rate, done):
+        for step in train(self.trainee, batches, own.loss, optimizer, self._rate, done, own.updates):
             figures = self._figures(step)
             record.add(figures)
             if perf_counter() - saved >= self._save_seconds:
@@ -101,10 +102,10 @@ class Run:
             yield figures
 
     def _figures(self, step: Step) -> dict[str, Any]:
-        own = {"step": step.number, "loss": step.loss, "rate": step.rate, "norm": step.norm, "tokens": step.tokens}
+        own = {"step": step.number, **step.means, "rate": step.rate, "norm": step.norm, "tokens": step.tokens}
         own |= {"learned": step.learned, "seconds": round(step.seconds, 3)}
         if self._due(step.number) and self.held_out:
-            own["held_out"] = evaluate(self.trainee, packed(self.held_out, self.settings.pack), next_token_loss)
+            own["held_out"] = self.objective.held_out(self.trainee, self.held_out)
         return own
 
     def _due(self, step: int) -> bool:
@@ -114,28 +115,29 @@ class Run:
     def _rate(self, step: int) -> float:
         return rate_at(step, self.steps, self._peak)
 
-    def _samples(self) -> tuple[list[Sample], list[Sample]]:
+    def _samples(self) -> tuple[list[Any], list[Any]]:
         longest = min(self.settings.context, models.describe(self.checkpoint).max_positions)
         speaker = Speaker(self._tokenizer, load_chat(self.checkpoint, self._tokenizer), longest)
-        samples = read_samples(self._data, speaker)
+        samples = self.objective.read(self._data, speaker)
         if self.settings.held_out:
-            return samples, read_samples(self.settings.held_out, speaker)
+            return samples, self.objective.read(self.settings.held_out, speaker)
         kept = len(samples) - min(_MOST_HELD_OUT, int(len(samples) * _HELD_OUT_SHARE))
         return samples[:kept], samples[kept:]
 
     def _method(self, name: str) -> Full | Lora:
         if name == "full":
             return Full()
-        weights = "stored" if name == "qlora" else "bf16"
+        weights = "bf16" if name == "lora" else "stored"
         return Lora(self.settings.rank, self.settings.alpha, self.settings.targets, weights)
 
     def _plan(self, ram: int) -> Plan:
-        own, everything = self.settings, isinstance(self.method, Full)
+        own, passes = self.settings, Passes(isinstance(self.method, Full), self.objective.forwards)
         module, config = models.architecture(self.checkpoint.architecture), models.configuration(self.checkpoint)
         numbers = self.method.size(module.parameters(config))
         if not numbers:
             raise BadInput(f"the model has nothing of {', '.join(own.targets)}; known targets: {', '.join(TARGETS)}")
-        whole = plan(self.checkpoint, self.method.weights, numbers, everything, self.training, own, ram)
+        further = self.objective.memory(models.describe(self.checkpoint), [*self.training, *self.held_out])
+        whole = plan(self.checkpoint, self.method.weights, numbers, passes, self.training, own, ram, further)
         whole.check(ram)
         return whole
 

@@ -20,6 +20,11 @@ class Sample:
     def learned(self) -> int:
         return int(self.trained[1:].sum())
 
+    @property
+    def terms(self) -> int:
+        """How many the loss is a mean over."""
+        return self.learned
+
 
 Pack = list[Sample]  # samples that are run side by side, none seeing another
 

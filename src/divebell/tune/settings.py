@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from divebell.errors import BadInput
+from divebell.tune.rewards import REWARDS
 
-METHODS = {"full": 2e-5, "lora": 2e-4, "qlora": 2e-4}  # with the usual rate at the peak
+METHODS = {"full": 2e-5, "lora": 2e-4, "qlora": 2e-4, "dpo": 5e-5, "grpo": 5e-5}  # with the usual rate at the peak
 OPTIMIZERS = ("adamw", "muon")
 KINDS = ("attention", "mlp", "experts", "shared_experts")
 TARGETS = (*KINDS, "router")
+_ABOVE_0 = ("epochs", "steps", "batch", "pack", "context", "rate", "rank", "alpha", "answer_tokens", "clip", "updates")
+_GRPO_ALONE = ("rewards", "group", "answer_tokens", "clip", "updates")
+_OF_SOME = {"beta": ("dpo", "grpo")} | dict.fromkeys(_GRPO_ALONE, ("grpo",))  # others have no use for them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,7 @@ class Settings:
     context
         tokens of a row at most
     rate
-        the learning rate at its peak; by default 2e-4 for adapters, 2e-5 for all weights
+        the learning rate at its peak; by default 2e-4 for lora and qlora, 5e-5 for dpo and grpo, 2e-5 for full
     optimizer
         adamw or muon
     rank
@@ -40,6 +44,19 @@ class Settings:
         an adapter counts alpha / rank times
     targets
         what gets adapters: attention, mlp, experts, shared_experts, router; may be given several times
+    beta
+        dpo: the larger, the less an answer's likelihood has to move from the base's; by default 0.1
+        grpo: the weight of the divergence from the base; by default 0.001
+    rewards
+        grpo: rules whose rewards are added up: answer, format; may be given several times
+    group
+        grpo: answers to a prompt, which are compared with each other
+    answer_tokens
+        grpo: tokens of an answer at most
+    clip
+        grpo: an answer's ratio of likelihoods, now to when it was drawn, counts within 1 - clip and 1 + clip
+    updates
+        grpo: of the optimizer, from the same answers
     seed
         the same seed gives the same run
     """
@@ -55,18 +72,39 @@ class Settings:
     rank: int = 16
     alpha: float = 32.0
     targets: tuple[str, ...] = KINDS
+    beta: float | None = None
+    rewards: tuple[str, ...] = ("answer",)
+    group: int = 8
+    answer_tokens: int = 256
+    clip: float = 0.2
+    updates: int = 1
     seed: int = 0
 
-    def check(self) -> None:
+    def check(self, method: str) -> None:
         """BadInput naming what can't be."""
-        if self.optimizer not in OPTIMIZERS:
-            raise BadInput(f"optimizer is {self.optimizer!r}; it must be one of {', '.join(OPTIMIZERS)}")
-        for name in ("epochs", "steps", "batch", "pack", "context", "rate", "rank", "alpha"):
+        if method not in METHODS:
+            raise BadInput(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
+        for name, methods in _OF_SOME.items():
+            if method not in methods and getattr(self, name) != getattr(type(self), name):
+                raise BadInput(f"{name} is given, and {method} has no use for it; it is for {' and '.join(methods)}")
+        for name in _ABOVE_0:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise BadInput(f"{name} is {value}; it must be above 0")
-        if unknown := [target for target in self.targets if target not in TARGETS]:
-            raise BadInput(f"targets has {unknown[0]!r}; known: {', '.join(TARGETS)}")
+        self._check_names()
+        if self.beta is not None and (self.beta < 0 or (self.beta == 0 and method == "dpo")):
+            raise BadInput(f"beta is {self.beta}; it must be above 0{', or 0' if method == 'grpo' else ''}")
+        if self.group < 2:
+            raise BadInput(f"group is {self.group}; it must be at least 2, as answers are compared with each other")
+
+    def _check_names(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise BadInput(f"optimizer is {self.optimizer!r}; it must be one of {', '.join(OPTIMIZERS)}")
+        if not self.rewards:
+            raise BadInput(f"rewards is empty; give some of {', '.join(REWARDS)}")
+        for field, known in (("targets", TARGETS), ("rewards", REWARDS)):
+            if unknown := [name for name in getattr(self, field) if name not in known]:
+                raise BadInput(f"{field} has {unknown[0]!r}; known: {', '.join(known)}")
 
     def described(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -1,5 +1,6 @@
 """A model that is on this machine already: where it is, and what its place tells of where it came from."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from divebell.errors import BadInput
 from divebell.weights import hub
 from divebell.weights.catalogue import CATALOGUE, Entry, unknown
 from divebell.weights.pull import on_disk, pulled
+
+_OWN = (".verified", ".lock", ".part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,18 @@ def find_here(model: str | Path) -> Found:
         size = f" ({format_bytes(entry.size)}, {entry.licence})" if entry else ""
         raise BadInput(f"{model}{size} is not on this machine yet; fetch it with: divebell pull {model}")
     return Found(here, entry)
+
+
+def files_of(path: Path, weights: Sequence[Path]) -> list[Path]:
+    """All files of a folder; the parts of a GGUF, which are the files that hold its weights."""
+    return sorted(files_below(path)) if path.is_dir() else list(weights) or [path]
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """Without what divebell and git keep there for themselves."""
+    for path in root.rglob("*"):
+        if path.is_file() and not path.name.endswith(_OWN) and ".git" not in path.relative_to(root).parts:
+            yield path
 
 
 def stated_source(found: Found, metadata: dict) -> str | None:

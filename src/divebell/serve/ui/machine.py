@@ -8,11 +8,11 @@ from divebell.serve.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Counters of a model at one moment. at, seconds: of the clock, and within steps."""
+    """Counters of a model at one moment. at, seconds, floor: of the clock, within steps, what these take at least."""
 
     at: float
     seconds: float
-    steps: float
+    floor: float
     computed: float
 
     @classmethod
@@ -21,7 +21,7 @@ class Reading:
             return metrics.registry.get_sample_value(f"divebell_{metric}", {"model": name}) or 0.0
 
         at = time.monotonic() if at is None else at
-        return cls(at, value("step_seconds_total"), value("batch_size_count"), value("computed_tokens_total"))
+        return cls(at, value("step_seconds_total"), value("floor_seconds_total"), value("computed_tokens_total"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,7 @@ class Pace:
     of_floor: float | None
 
     @classmethod
-    def between(cls, before: Reading, now: Reading, least_seconds: float | None) -> "Pace":
-        """least_seconds: that one step takes at least."""
-        passed, busy = now.at - before.at, now.seconds - before.seconds
+    def between(cls, before: Reading, now: Reading) -> "Pace":
+        passed, busy, floor = now.at - before.at, now.seconds - before.seconds, now.floor - before.floor
         rate = (now.computed - before.computed) / passed if passed > 0 else 0.0
-        known = least_seconds is not None and busy > 0
-        return cls(rate, (now.steps - before.steps) * least_seconds / busy if known else None)
+        return cls(rate, floor / busy if busy > 0 and floor > 0 else None)

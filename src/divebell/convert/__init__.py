@@ -1,0 +1,1 @@
+"""One architecture turned into another: grouped-query attention into latents (MLA)."""
