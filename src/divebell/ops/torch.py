@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from divebell.ops import Router, native
 from divebell.ops.batch import Batch
-from divebell.weights.formats import BF16, F32
 from divebell.weights.tensor import Tensor
 
 TILE = 1024  # rows decoded at a time
@@ -58,20 +57,11 @@ class Weight:
         return native.linears(x, [self._stored])[0]
 
     def turned_product(self, y: np.ndarray) -> np.ndarray:
-        out = np.zeros((len(y), self.shape[1]), np.float32)
+        out, given = torch.zeros(len(y), self.shape[1]), torch.from_numpy(y)
         for begin in range(0, self.shape[0], TILE):
-            tile = self.tensor[begin : begin + TILE]
-            out += native.linears(np.ascontiguousarray(y[:, begin : begin + TILE]), [_turned(tile)])[0]
-        return out
-
-
-def _turned(tile: Tensor) -> native.Weight:
-    """The transpose; in bfloat16 unless it is stored with more."""
-    numbers = torch.from_numpy(native.decode(native.weight(tile))).t()
-    format = F32 if tile.format is F32 else BF16
-    numbers = numbers.to(torch.float32 if format is F32 else torch.bfloat16).contiguous()
-    data = numbers.view(torch.uint8).reshape(-1).numpy()
-    return native.weight(Tensor(tile.name, format, tuple(numbers.shape), data))
+            tile = native.decode(native.weight(self.tensor[begin : begin + TILE]))
+            out.addmm_(given[:, begin : begin + TILE], torch.from_numpy(tile))
+        return out.numpy()
 
 
 class _Product(torch.autograd.Function):
