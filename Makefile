@@ -11,6 +11,9 @@ MODEL ?= smollm2-135m
 BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt scripts/environment.py $(shell find native -name '*.cpp' -o -name '*.h')
 KERNEL_TESTS := tests/ops tests/weights tests/models tests/engine
+# Two tests at a time, each computing on one core where torch does: what one of them waits for, the other uses.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 export PROMPT
 
 .PHONY: chat test quick lint format kernels asan bench clean
@@ -20,10 +23,10 @@ chat: .venv/installed
 	@$(BIN)/divebell chat $(MODEL) $(if $(PROMPT),--prompt "$$PROMPT")
 
 test: lint kernels asan
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: .venv/installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed-test
 	$(BIN)/ruff check
@@ -38,11 +41,11 @@ format: .venv/installed-test
 kernels: .venv/installed-test
 	@for isa in $$($(BIN)/python scripts/other_isas.py); do \
 	  echo "DIVEBELL_ISA=$$isa"; \
-	  DIVEBELL_ISA=$$isa $(BIN)/python -m pytest -m "not slow" $(KERNEL_TESTS) || exit 1; \
+	  DIVEBELL_ISA=$$isa $(PYTEST) -m "not slow" $(KERNEL_TESTS) || exit 1; \
 	done
 
 asan: .venv/installed-test
-	scripts/asan.sh tests/ops tests/weights
+	scripts/asan.sh -n $(WORKERS) --dist worksteal tests/ops tests/weights
 
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/peers.py

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the kernels with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests named with them.
+# Builds the kernels with AddressSanitizer and UndefinedBehaviorSanitizer and runs pytest with them, on what is named.
 #
 # A second environment in build/asan borrows everything from .venv but divebell itself.
 set -euo pipefail

@@ -52,6 +52,14 @@ def service_of(models: dict[str, Path], keys: dict | None = None, limits: Limits
     return service
 
 
+def slow(service: Service) -> Service:
+    """A step takes some time, as a large model's does."""
+    for served in service.models.values():
+        model = served.llm.engine._core.model
+        model.forward = lambda *arguments, forward=model.forward: time.sleep(0.004) or forward(*arguments)
+    return service
+
+
 class Running:
     """url: where it listens. log: its access log."""
 

@@ -1,11 +1,10 @@
 import threading
-import time
 
 import httpx
 import openai
 import pytest
 from openai import OpenAI
-from servers import running, service_of
+from servers import running, service_of, slow
 
 from divebell.errors import BadInput
 from divebell.serve.keys import Keys
@@ -34,14 +33,6 @@ def begin(client, **more):
 
 def small(folder, **limits):
     return running(slow(service_of({"small": folder}, limits=Limits(**limits))))
-
-
-def slow(service):
-    """A step takes some time, as a large model's does."""
-    for served in service.models.values():
-        model = served.llm.engine._core.model
-        model.forward = lambda *arguments, forward=model.forward: time.sleep(0.004) or forward(*arguments)
-    return service
 
 
 def test_a_client_that_goes_frees_its_memory(server):

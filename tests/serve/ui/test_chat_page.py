@@ -4,7 +4,7 @@ import json
 
 import pytest
 from nicegui.testing.user_simulation import user_simulation
-from servers import service_of
+from servers import service_of, slow
 
 from divebell.serve.access import AccessLog
 from divebell.serve.limits import Limits
@@ -152,9 +152,10 @@ def test_what_is_refused_is_told_in_its_place(desk):
 
 
 @pytest.mark.parametrize("leave", [False, True], ids=["stop", "closed tab"])
-def test_who_stops_or_goes_frees_the_memory(folder, tmp_path, leave):
+def test_who_stops_or_goes_frees_the_memory(folder, tmp_path, leave, monkeypatch):
     desk = Desk(folder, tmp_path / "file")
-    (served,) = desk.service.models.values()
+    (served,) = slow(desk.service).models.values()
+    monkeypatch.setattr(type(served.llm._voice), "eos_ids", frozenset())  # by itself it goes on to its context's end
 
     async def steps(user):
         await say(user, "Go on for ever")
