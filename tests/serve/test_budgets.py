@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from divebell.errors import BadInput, OverBudget
@@ -57,3 +59,18 @@ def test_all_is_one_model_s_by_default():
 def test_what_can_t_be_is_refused(arguments, error, says):
     with pytest.raises(error, match=says):
         shared(arguments, 16 * GIB)
+
+
+def test_an_adapter_its_folder_and_its_model():
+    assert budgets.adapter("sql=run/adapter", ["a"]) == ("sql", Path("run/adapter"), "a")
+    assert budgets.adapter("sql=run/a@b", ["a"]) == ("sql", Path("run/a@b"), "a")
+    assert budgets.adapter("sql=run/adapter@b", ["a", "b"]) == ("sql", Path("run/adapter"), "b")
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [("run/adapter", "give NAME=FOLDER"), ("sql=run/adapter", "say whose it is, as sql=run/adapter@MODEL, of a, b")],
+)
+def test_an_adapter_that_can_not_be_told(argument, said):
+    with pytest.raises(BadInput, match=said):
+        budgets.adapter(argument, ["a", "b"])

@@ -15,6 +15,7 @@ PROBE = 0.1  # seconds of reading memory, while the caches are still empty and n
 
 def serve(
     *models: str,
+    adapter: Annotated[list[str] | None, Parameter(negative=())] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key_file: Path | None = None,
@@ -37,6 +38,9 @@ def serve(
     ----------
     models
         catalogue names, folders, .gguf files, or hub ids
+    adapter
+        NAME=FOLDER: an adapter in peft's format, which clients call NAME; NAME=FOLDER@MODEL where there are several
+        models; may be given several times
     host
         address to listen on; one that other machines can reach needs an API key
     port
@@ -62,6 +66,7 @@ def serve(
         seconds that requests in flight have when the server is told to stop
     """
     from divebell.engine.machine import read_gb_per_s
+    from divebell.serve.budgets import adapter as parsed_adapter
     from divebell.serve.budgets import shared
     from divebell.serve.keys import read_keys
     from divebell.serve.limits import Limits
@@ -75,6 +80,7 @@ def serve(
     check_reach(host, keys)
     loading = loading or Loading()
     wanted = shared(models, loading.ram)
+    adapters = [parsed_adapter(one, [each.name for each in wanted]) for one in adapter or ()]
     place = listen(host, port)
     hosts = frozenset(name.lower() for name in ("localhost", socket.gethostname(), host, *(allow_host or ())))
     with Service(keys, limits, hosts, tuple(cors or ())) as service:
@@ -82,4 +88,6 @@ def serve(
             llm = replace(loading, ram=str(one.ram)).load(one.model)
             service.gb_per_s = service.gb_per_s or read_gb_per_s(PROBE)
             service.add(one.name, llm)
+        for name, folder, model in adapters:
+            service.add_adapter(name, folder, model)
         run(service, place)

@@ -18,7 +18,7 @@ def service_of(request: Request) -> Service:
 async def health(request: Request) -> Response:
     """200 while requests are taken, 503 from when the server was told to stop."""
     service = service_of(request)
-    state = {"status": "draining" if service.draining else "ok", "models": list(service.models)}
+    state = {"status": "draining" if service.draining else "ok", "models": list(service.offers)}
     return JSONResponse(state, 503 if service.draining else 200)
 
 

@@ -47,6 +47,20 @@ def parsed(argument: str) -> Wanted:
     return Wanted(name, model, parse_bytes(size[1]) if size else None)
 
 
+def adapter(argument: str, models: Sequence[str]) -> tuple[str, Path, str]:
+    """NAME=FOLDER, or NAME=FOLDER@MODEL where several models are served: the name, the folder, the model's name."""
+    named = _NAME.fullmatch(argument)
+    if not named:
+        raise BadInput(f"adapter is {argument!r}; give NAME=FOLDER, where NAME is what clients call it")
+    name, folder = named.groups()
+    whole, _, model = folder.rpartition("@")
+    if model in models:
+        return name, Path(whole), model
+    if len(models) > 1:
+        raise BadInput(f"adapter is {argument!r}; say whose it is, as {argument}@MODEL, of {', '.join(models)}")
+    return name, Path(folder), models[0]
+
+
 def _own_name(model: str) -> str:
     path = Path(model)
     if path.suffix == ".gguf" and ":" not in model:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from divebell.engine.llm import ChatPrompt
 from divebell.serve.answer import Answer
 from divebell.serve.refusal import Refusal
-from divebell.serve.served import Served, seeded
+from divebell.serve.served import Offer, seeded
 from divebell.serve.thinking import Thinking
 from divebell.text.lark import json_rule
 
@@ -30,7 +30,7 @@ class Question:
     options: Mapping[str, object] = field(default_factory=dict)
     count: int = 1
 
-    def prompt(self, served: Served) -> ChatPrompt:
+    def prompt(self, served: Offer) -> ChatPrompt:
         """What the model reads."""
         if self.thinking:
             self.thinking.check(served.llm.chat_format)
@@ -39,7 +39,7 @@ class Question:
         served.limits.check_prompt(len(prompt.ids))
         return prompt
 
-    def answers(self, served: Served) -> list[Answer]:
+    def answers(self, served: Offer) -> list[Answer]:
         """Those that are wanted, not begun. Refuses what can't be done."""
         prompt, tools = self.prompt(served), self._offered
         options = served.chat_options(self.options) | self._constraint(served, tools)
@@ -51,7 +51,7 @@ class Question:
         """A model that is not to call a tool is not told of any."""
         return None if self.choice == "none" else self.tools or None
 
-    def _constraint(self, served: Served, tools: Tools | None) -> dict[str, object]:
+    def _constraint(self, served: Offer, tools: Tools | None) -> dict[str, object]:
         if not tools:
             if self.choice not in ("auto", "none"):
                 raise Refusal(400, "tool_choice: there are no tools to choose from", param="tool_choice")

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from divebell.engine.generation import Generation
 from divebell.engine.llm import LLM
@@ -17,22 +17,39 @@ from divebell.serve.worker import Worker
 DEFAULTS = {"temperature": 1.0}
 
 
-class Served:
-    """created: seconds since 1970 when it was loaded. present: answers that wait or run."""
+class Offer:
+    """What clients call by one name: a model, or a model with an adapter.
+
+    created: seconds since 1970 when it was loaded. adapter: its name in the engine. run: see `Served.run`.
+    """
+
+    run: Callable[[list[Generation], Record], AbstractAsyncContextManager[Job]]
+
+    def __init__(self, name: str, llm: LLM, limits: Limits, adapter: str | None = None):
+        self.name, self.llm, self.limits, self.adapter = name, llm, limits, adapter
+        self.created = int(time.time())
+
+    def options(self, given: Mapping[str, object]) -> dict[str, object]:
+        """For a text that goes on."""
+        return {**given, "adapter": self.adapter}
+
+    def chat_options(self, given: Mapping[str, object]) -> dict[str, object]:
+        """Who gives a temperature chooses for themselves; else the model's recommendation holds, or 1."""
+        return self.options(given if "temperature" in given else {**DEFAULTS, **self.llm.recommended, **given})
+
+
+class Served(Offer):
+    """A model, which its own thread computes. present: answers that wait or run."""
 
     def __init__(self, name: str, llm: LLM, limits: Limits, metrics: ModelMetrics):
-        self.name, self.llm, self.limits, self.metrics = name, llm, limits, metrics
-        self.created = int(time.time())
+        super().__init__(name, llm, limits)
+        self.metrics = metrics
         self.present = 0
         self._seconds_each = 1.0
         metrics.watch(llm.engine.state)
         self._warm_up()
         self._worker = Worker(name, llm.engine, metrics.step)
         self._worker.start()
-
-    def chat_options(self, given: Mapping[str, object]) -> dict[str, object]:
-        """Who gives a temperature chooses for themselves; else the model's recommendation holds, or 1."""
-        return dict(given) if "temperature" in given else {**DEFAULTS, **self.llm.recommended, **given}
 
     @asynccontextmanager
     async def run(self, generations: list[Generation], record: Record) -> AsyncIterator[Job]:
@@ -63,6 +80,14 @@ class Served:
         """Ends the thread and lets go of the model, which saves what it is to save."""
         self._worker.stop()
         self.llm.close()
+
+
+class Adapted(Offer):
+    """An adapter of a served model under a name of its own; the thread, the queue and the counts are the model's."""
+
+    def __init__(self, name: str, base: Served):
+        super().__init__(name, base.llm, base.limits, name)
+        self.run = base.run
 
 
 def seeded(options: Mapping[str, object], count: int) -> list[dict[str, object]]:

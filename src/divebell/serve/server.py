@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         for place in sockets or ():
-            LOG.info("ready at %s, with %s", url(place), ", ".join(self._service.models))
+            LOG.info("ready at %s, with %s", url(place), ", ".join(self._service.offers))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._service.draining:

@@ -2,28 +2,32 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from divebell.engine.llm import LLM
+from divebell.errors import BadInput
 from divebell.serve.keys import Keys
 from divebell.serve.limits import Limits
 from divebell.serve.metrics import Metrics, ModelMetrics
 from divebell.serve.record import Record
 from divebell.serve.refusal import Refusal
-from divebell.serve.served import Served
+from divebell.serve.served import Adapted, Offer, Served
 from divebell.serve.sessions import Sessions
 
 
 @dataclass
 class Service:
     """hosts: names that a Host header may have besides addresses. origins: of web pages that may ask. models: by the
-    name that clients give. draining: told to stop; in_flight: requests that are being answered. sessions: of
-    those who signed in on the page. gb_per_s: 10^9 bytes a second that this machine reads; None: not measured."""
+    name that clients give; adapted: their adapters likewise. draining: told to stop; in_flight: requests that are
+    being answered. sessions: of those who signed in on the page. gb_per_s: 10^9 bytes a second that this machine
+    reads; None: not measured."""
 
     keys: Keys
     limits: Limits = field(default_factory=Limits)
     hosts: frozenset[str] = frozenset({"localhost"})
     origins: tuple[str, ...] = ()
     models: dict[str, Served] = field(default_factory=dict)
+    adapted: dict[str, Adapted] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
     sessions: Sessions = field(default_factory=Sessions)
     gb_per_s: float | None = None
@@ -35,13 +39,29 @@ class Service:
         floor = llm.info.active_bytes / (self.gb_per_s * 1e9) if self.gb_per_s else None
         self.models[name] = Served(name, llm, self.limits, ModelMetrics(self.metrics, name, floor))
 
-    def model(self, name: str, record: Record) -> Served:
+    def add_adapter(self, name: str, path: Path, model: str) -> None:
+        """Serves an adapter of a model that is served. Raises BadInput for a name that is taken or a model that is not
+        served, and whatever `LLM.add_adapter` raises."""
+        if name in self.offers:
+            raise BadInput(f"two models or adapters are called {name}; give one of them another name")
+        if model not in self.models:
+            raise BadInput(f"the adapter {name} is for {model}; the models served are {', '.join(self.models)}")
+        self.models[model].llm.add_adapter(name, path)
+        self.adapted[name] = Adapted(name, self.models[model])
+
+    @property
+    def offers(self) -> dict[str, Offer]:
+        """All that clients may ask, by name."""
+        return {**self.models, **self.adapted}
+
+    def model(self, name: str, record: Record) -> Offer:
         """Refuses a name that is not served."""
-        if name not in self.models:
-            message = f"there is no model {name!r:.200}; served here: {', '.join(self.models)}"
+        offers = self.offers
+        if name not in offers:
+            message = f"there is no model {name!r:.200}; served here: {', '.join(offers)}"
             raise Refusal(404, message, param="model", code="model_not_found")
         record.model = name
-        return self.models[name]
+        return offers[name]
 
     async def drained(self) -> bool:
         """Takes no more requests, and waits for those in flight as long as the limits allow; whether all have ended."""

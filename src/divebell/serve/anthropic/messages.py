@@ -16,7 +16,7 @@ from divebell.serve.form import StrictRoute
 from divebell.serve.frames import answered
 from divebell.serve.record import Record, record_of
 from divebell.serve.refusal import anthropic_error
-from divebell.serve.served import Served
+from divebell.serve.served import Offer
 
 router = APIRouter(route_class=StrictRoute)
 PING = frame("ping", {})
@@ -41,7 +41,7 @@ async def count_tokens(form: CountForm, request: Request) -> dict[str, int]:
     return {"input_tokens": len(prompt.ids)}
 
 
-async def whole(served: Served, model: str, answer: Answer, record: Record) -> dict[str, object]:
+async def whole(served: Offer, model: str, answer: Answer, record: Record) -> dict[str, object]:
     async with served.run([answer.generation], record) as job:
         async for news in job.updates():
             if news:
@@ -49,7 +49,7 @@ async def whole(served: Served, model: str, answer: Answer, record: Record) -> d
     return message(answer, model)
 
 
-async def frames(served: Served, model: str, answer: Answer, record: Record) -> AsyncGenerator[str]:
+async def frames(served: Offer, model: str, answer: Answer, record: Record) -> AsyncGenerator[str]:
     """message_start waits for the first token, as only then it is known how much of the prompt was cached."""
     told, begun = Frames(answer, model), False
     async with served.run([answer.generation], record) as job:

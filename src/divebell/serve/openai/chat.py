@@ -16,7 +16,7 @@ from divebell.serve.openai.chat_form import ChatForm
 from divebell.serve.openai.logprobs import content_logprobs
 from divebell.serve.receipt import receipt_of
 from divebell.serve.record import Record, record_of
-from divebell.serve.served import Served
+from divebell.serve.served import Offer
 from divebell.text.events import CallArguments, CallStart, Content, Event, Reasoning
 
 router = APIRouter(route_class=StrictRoute)
@@ -33,7 +33,7 @@ async def chat_completions(form: ChatForm, request: Request) -> Response:
     return answered(await while_connected(request.receive, whole(served, form, answers, record)))
 
 
-async def whole(served: Served, form: ChatForm, answers: list[Answer], record: Record) -> dict[str, object]:
+async def whole(served: Offer, form: ChatForm, answers: list[Answer], record: Record) -> dict[str, object]:
     generations = [answer.generation for answer in answers]
     async with served.run(generations, record) as job:
         async for news in job.updates():
@@ -47,7 +47,7 @@ async def whole(served: Served, form: ChatForm, answers: list[Answer], record: R
     }
 
 
-def _choice(served: Served, form: ChatForm, index: int, answer: Answer) -> dict[str, object]:
+def _choice(served: Offer, form: ChatForm, index: int, answer: Answer) -> dict[str, object]:
     parts = answer.parts
     message = {"role": "assistant", "content": parts.text or (None if parts.tool_calls else ""), "refusal": None}
     if parts.reasoning:
@@ -58,7 +58,7 @@ def _choice(served: Served, form: ChatForm, index: int, answer: Answer) -> dict[
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": answer.finish_reason}
 
 
-async def chunks(served: Served, form: ChatForm, answers: list[Answer], record: Record) -> AsyncGenerator[str]:
+async def chunks(served: Offer, form: ChatForm, answers: list[Answer], record: Record) -> AsyncGenerator[str]:
     stream = Chunks(served, form)
     generations = [answer.generation for answer in answers]
     async with served.run(generations, record) as job:
@@ -79,7 +79,7 @@ async def chunks(served: Served, form: ChatForm, answers: list[Answer], record: 
 class Chunks:
     """Writes chunks of one stream."""
 
-    def __init__(self, served: Served, form: ChatForm):
+    def __init__(self, served: Offer, form: ChatForm):
         self._served, self._form = served, form
         self._head = head("chatcmpl", "chat.completion.chunk", form.model)
         self._extra = {"usage": None} if form.wants_usage else {}

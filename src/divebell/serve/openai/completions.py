@@ -16,7 +16,7 @@ from divebell.serve.openai.completions_form import CompletionForm
 from divebell.serve.openai.logprobs import LegacyLogprobs
 from divebell.serve.receipt import receipt_of
 from divebell.serve.record import Record, record_of
-from divebell.serve.served import Served, seeded
+from divebell.serve.served import Offer, seeded
 
 router = APIRouter(route_class=StrictRoute)
 
@@ -35,7 +35,7 @@ async def completions(form: CompletionForm, request: Request) -> Response:
 class Continuation:
     """One text that goes on. text: of the answer, after the prompt where it is echoed."""
 
-    def __init__(self, served: Served, form: CompletionForm, generation: Generation, prompt: str):
+    def __init__(self, served: Offer, form: CompletionForm, generation: Generation, prompt: str):
         self.generation = generation
         self.text = prompt if form.echo else ""
         self.finish_reason: str | None = None
@@ -59,9 +59,9 @@ class Continuation:
         return self._logprobs.of([*of_prompt, *update.logprobs], self.generation.ids[0])
 
 
-def prepare(served: Served, form: CompletionForm) -> list[Continuation]:
+def prepare(served: Offer, form: CompletionForm) -> list[Continuation]:
     """The continuations that are wanted, those of one prompt after another, not begun. Refuses what can't be done."""
-    options, tokenizer = form.options(served.limits), served.llm.tokenizer
+    options, tokenizer = served.options(form.options(served.limits)), served.llm.tokenizer
     continued = []
     for prompt in form.prompts():
         ids = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
@@ -73,7 +73,7 @@ def prepare(served: Served, form: CompletionForm) -> list[Continuation]:
 
 
 async def whole(
-    served: Served, form: CompletionForm, continued: list[Continuation], record: Record
+    served: Offer, form: CompletionForm, continued: list[Continuation], record: Record
 ) -> dict[str, object]:
     generations = [each.generation for each in continued]
     choices = [{"index": i, "text": "", "logprobs": None, "finish_reason": None} for i in range(len(continued))]
@@ -98,7 +98,7 @@ def _add(choice: dict[str, object], piece: dict[str, object]) -> None:
 
 
 async def chunks(
-    served: Served, form: CompletionForm, continued: list[Continuation], record: Record
+    served: Offer, form: CompletionForm, continued: list[Continuation], record: Record
 ) -> AsyncGenerator[str]:
     generations = [each.generation for each in continued]
     top = head("cmpl", "text_completion", form.model)

@@ -20,7 +20,7 @@ from divebell.serve.openai.responses_output import Output
 from divebell.serve.receipt import receipt_of
 from divebell.serve.record import Record, record_of
 from divebell.serve.refusal import openai_error
-from divebell.serve.served import Served
+from divebell.serve.served import Offer
 
 router = APIRouter(route_class=StrictRoute)
 ECHOED = ("instructions", "max_output_tokens", "metadata", "model", "temperature", "top_p", "user")
@@ -41,7 +41,7 @@ async def responses(form: ResponseForm, request: Request) -> Response:
 class Telling:
     """The response object of one answer, and the events of its stream."""
 
-    def __init__(self, form: ResponseForm, served: Served, answer: Answer):
+    def __init__(self, form: ResponseForm, served: Offer, answer: Answer):
         self.answer, self.output = answer, Output()
         self._form, self._served = form, served
         self._id, self._created, self._number = f"resp_{uuid4().hex}", int(time.time()), 0
@@ -117,7 +117,7 @@ def _text(form: ResponseForm) -> dict[str, Any]:
     return {"format": format}
 
 
-async def whole(served: Served, told: Telling, record: Record) -> dict[str, Any]:
+async def whole(served: Offer, told: Telling, record: Record) -> dict[str, Any]:
     async with served.run([told.answer.generation], record) as job:
         async for news in job.updates():
             if news:
@@ -127,7 +127,7 @@ async def whole(served: Served, told: Telling, record: Record) -> dict[str, Any]
     return told.response(status)
 
 
-async def frames(served: Served, told: Telling, record: Record) -> AsyncGenerator[str]:
+async def frames(served: Offer, told: Telling, record: Record) -> AsyncGenerator[str]:
     async with served.run([told.answer.generation], record) as job:
         yield BEGUN
         for frame in told.begin():

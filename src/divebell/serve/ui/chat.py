@@ -56,7 +56,7 @@ class Chat:
         """Shows another conversation; an answer that is not finished ends."""
         self.stop()
         self.conversation = conversation
-        if conversation.model in self.asker.service.models:
+        if conversation.model in self.asker.service.offers:
             self.model = conversation.model
         self.refresh()
         self.composer.focus()

@@ -42,7 +42,7 @@ def show(asker: Asker, store: Store) -> None:
 
 def _header(chat: Chat, sidebar: Sidebar, settings: SettingsView) -> ui.tabs:
     dark = ui.dark_mode(None)
-    models = list(chat.asker.service.models)
+    models = list(chat.asker.service.offers)
     with ui.header().classes("top items-center"):
         _button("menu", "Conversations", sidebar.toggle)
         tabs = ui.tabs(value="Chat").props("dense no-caps").classes("shrink")
