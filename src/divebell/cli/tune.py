@@ -20,7 +20,7 @@ def tune(
     model: str,
     data: Path,
     /,
-    *,
+    *more: Path,
     out: Path,
     settings: Annotated[Settings, Parameter(name="*")] = _ALL_DEFAULT,
     dry_run: bool = False,
@@ -28,18 +28,21 @@ def tune(
     ram: str | None = None,
     json: bool = False,
 ) -> None:
-    """Train a model on your own rows. The same command continues a run that was broken off.
+    """Train a model on your own rows, or a new one on texts. The same command continues a run that was broken off.
 
     Parameters
     ----------
     method
-        lora (adapters beside the weights in bfloat16), qlora (beside the weights as they are stored), full, dpo (as
-        qlora, from preferences), or grpo (as qlora, from rewards)
+        lora (adapters beside the weights in bfloat16), qlora (beside the weights as they are stored), full (all
+        weights), dpo (as qlora, from preferences), grpo (as qlora, from rewards), or new (a model that begins from
+        nothing)
     model
-        a catalogue name, a folder, a .gguf file, or a hub id
+        a catalogue name, a folder, a .gguf file, or a hub id; for new, a config.json
     data
         a .jsonl file of messages, of prompt and completion, or of text; or a plain text; for dpo a .jsonl file of
         prompt, chosen and rejected, for grpo of prompt and answer
+    more
+        further files
     out
         a new folder, for settings, metrics.jsonl, loss.png, and the adapter or model
     dry_run
@@ -58,7 +61,7 @@ def tune(
     from divebell.tune.run import Run
 
     _use_threads(threads)
-    run = Run(method, model, data, settings, ram)
+    run = Run(method, model, [data, *more], settings, ram)
     figures = _planned(run) if dry_run else watched(run, out)
     print_json(figures) if json else print_fields((name, _shown(value)) for name, value in figures.items())
 

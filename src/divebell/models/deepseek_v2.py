@@ -110,15 +110,18 @@ class Config:
 def parameters(config: Config) -> list[Parameter]:
     listed = parameter.trunk(config.vocab_size, config.hidden, config.tied)
     for index in range(config.layers):
-        layer = parameter.Layer(index)
-        listed.append(layer.norm("attention_norm", config.hidden, "input_layernorm", "attn_norm"))
-        listed += mla.parameters(config.latent, config.hidden, layer)
-        listed.append(layer.norm("mlp_norm", config.hidden, "post_attention_layernorm", "ffn_norm"))
-        if config.has_experts(index):
-            listed += moe.parameters(config.experts, config.hidden, layer)
-        else:
-            listed += layer.feed_forward("mlp", config.hidden, config.width, "mlp.%s", "ffn_%s", "mlp")
+        listed += layer_parameters(config, index)
     return listed
+
+
+def layer_parameters(config: Config, index: int) -> list[Parameter]:
+    layer = parameter.Layer(index)
+    listed = [layer.norm("attention_norm", config.hidden, "input_layernorm", "attn_norm")]
+    listed += mla.parameters(config.latent, config.hidden, layer)
+    listed.append(layer.norm("mlp_norm", config.hidden, "post_attention_layernorm", "ffn_norm"))
+    if config.has_experts(index):
+        return listed + moe.parameters(config.experts, config.hidden, layer)
+    return listed + layer.feed_forward("mlp", config.hidden, config.width, "mlp.%s", "ffn_%s", "mlp")
 
 
 def unused(config: Config) -> tuple[str, ...]:

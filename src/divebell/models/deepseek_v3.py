@@ -5,11 +5,11 @@ them say `deepseek2`.
 """
 
 from divebell.models import deepseek_v2, moe
-from divebell.models.deepseek_v2 import Layer, cache_layout, parameters, rope, unused
+from divebell.models.deepseek_v2 import Layer, cache_layout, layer_parameters, parameters, rope, unused
 from divebell.models.fields import Fields
 from divebell.models.moe import Experts
 
-__all__ = ["GGUF", "Config", "Layer", "cache_layout", "parameters", "rope", "unused"]
+__all__ = ["GGUF", "Config", "Layer", "cache_layout", "layer_parameters", "parameters", "rope", "unused"]
 
 GGUF = ()
 

@@ -140,5 +140,8 @@ class Moe:
         self.experts = binding.experts(own + "experts", own + "shared_experts")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        ids, weights = self.ops.route(self.ops.linears(x, self.router)[0], self.bias, self.choice)
-        return self.ops.moe(x, ids, weights, self.experts)
+        return self.ops.moe(x, *self.choose(self.ops.linears(x, self.router)[0]), self.experts)
+
+    def choose(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each token's experts and their weights; training watches them."""
+        return self.ops.route(logits, self.bias, self.choice)

@@ -43,6 +43,20 @@ def read_samples(path: Path, speaker: Speaker) -> list[Sample]:
     return samples
 
 
+def read_texts(path: Path) -> list[str]:
+    """The texts of a .jsonl file's rows, or the one of any other file. Raises BadInput as `read_samples` does."""
+    texts = of_lines(path, lambda row: [string_of(row, "text")]) if path.suffix == ".jsonl" else [_text(path)]
+    if not any(text.strip() for text in texts):
+        raise BadInput(f"{path} has no text; give a text, or one JSON object with 'text' a line")
+    return texts
+
+
+def read_pieces(path: Path, tokenizer: Tokenizer, longest: int) -> list[Sample]:
+    """The texts of a file, an end token after each, cut into samples of at most `longest` tokens."""
+    end = sorted(tokenizer.eos_ids)[:1]
+    return [piece for text in read_texts(path) for piece in _pieces(tokenizer.encode(text) + end, longest)]
+
+
 def of_lines(path: Path, make: Callable[[dict], list[Any]]) -> list[Any]:
     """What is made of the rows of a .jsonl file. Raises BadInput naming the first lines that `make` refuses."""
     made, wrong = [], []

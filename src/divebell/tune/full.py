@@ -1,18 +1,19 @@
 """Every weight trained, in float32; the result is a checkpoint like the one it came from."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from divebell.models import mtp
 from divebell.models.parameter import Parameter
 from divebell.models.write import write_model
 from divebell.tune.model import Trainee
 from divebell.weights.entry import Entry
 from divebell.weights.formats import BF16, F32
 
-FROZEN = ("router_bias",)  # moved by the balance of the experts' load, not by gradients
+MOVED = ("router_bias",)  # by the balance of the experts' load, not by gradients
 
 
 class Full:
@@ -23,36 +24,41 @@ class Full:
         return sum(parameter.count for parameter in parameters)
 
     def attach(self, trainee: Trainee) -> dict[str, torch.nn.Parameter]:
-        """What is trained, by own name; an expert's with its number behind."""
+        """What is trained, or moved, by own name; an expert's with its number behind."""
         trained = {}
         for name, weight in trainee.weights.items():
             listed = {f"{name}.{e}": w for e, w in enumerate(weight)} if isinstance(weight, list) else {name: weight}
             trained |= {key: each.thaw() for key, each in listed.items()}
         for name, vector in trainee.vectors.items():
-            if not name.endswith(FROZEN):
-                trained[name] = vector.requires_grad_(True)
+            trained[name] = vector.requires_grad_(not name.endswith(MOVED))
         return trained
 
     def save(self, trainee: Trainee, folder: Path) -> Path:
         """A checkpoint in `folder`: matrices in bfloat16, norms, biases and routers in float32."""
-        checkpoint = trainee.checkpoint
-        kind, entries = checkpoint.kind, []
-        for parameter in trainee.parameters.values():
-            format = F32 if parameter.kind in ("norm", "bias", "router") else BF16
-            shape = parameter.stored_shape(kind)
-            entries += [Entry(name, shape, format) for name in parameter.stored_names(kind)]
+        checkpoint, kind = trainee.checkpoint, trainee.checkpoint.kind
+        stored = [pair for name in trainee.parameters for pair in _stored(trainee, name, kind)]
+        if trainee.mtp and kind == "safetensors":
+            for name, own in mtp.shared(trainee.config).items():
+                stored.append((Entry(name, trainee.parameters[own].shape, BF16), _values(trainee, own)))
         out = folder / ("model.gguf" if kind == "gguf" else "model")
-        config = {key: value for key, value in checkpoint.config.items() if key != "quantization_config"}
-        write_model(checkpoint, out, entries, _pieces(trainee), config)
+        pieces = (piece for entry, values in stored for piece in _pieces(entry, values))
+        write_model(checkpoint, out, [entry for entry, _ in stored], pieces, _described(trainee))
         return out
 
 
-def _pieces(trainee: Trainee) -> Iterator[np.ndarray]:
-    for name, parameter in trainee.parameters.items():
-        wide = parameter.kind in ("norm", "bias", "router")
-        for values in _values(trainee, name):
-            numbers = values.detach().to(torch.float32 if wide else torch.bfloat16).contiguous()
-            yield numbers.view(torch.uint8).reshape(-1).numpy()
+def _stored(trainee: Trainee, name: str, kind: str) -> list[tuple[Entry, Sequence[torch.Tensor]]]:
+    """What a file holds of a parameter: each tensor with the values that go into it."""
+    parameter, values = trainee.parameters[name], _values(trainee, name)
+    names, shape = parameter.stored_names(kind), parameter.stored_shape(kind)
+    format = F32 if parameter.kind in ("norm", "bias", "router") else BF16
+    each = len(values) // len(names)
+    return [(Entry(own, shape, format), values[i * each : (i + 1) * each]) for i, own in enumerate(names)]
+
+
+def _pieces(entry: Entry, values: Sequence[torch.Tensor]) -> Iterator[np.ndarray]:
+    for each in values:
+        numbers = each.detach().to(torch.float32 if entry.format is F32 else torch.bfloat16).contiguous()
+        yield numbers.view(torch.uint8).reshape(-1).numpy()
 
 
 def _values(trainee: Trainee, name: str) -> list[torch.Tensor]:
@@ -63,3 +69,11 @@ def _values(trainee: Trainee, name: str) -> list[torch.Tensor]:
     if weight is None:  # factors of RoPE, which are no weights
         return [torch.from_numpy(trainee.numbers(name))]
     return [each.dense for each in (weight if isinstance(weight, list) else [weight])]
+
+
+def _described(trainee: Trainee) -> dict:
+    """The config.json that goes with the weights."""
+    described = {key: value for key, value in trainee.checkpoint.config.items() if key != "quantization_config"}
+    if not trainee.mtp and "num_nextn_predict_layers" in described:
+        described["num_nextn_predict_layers"] = 0
+    return described

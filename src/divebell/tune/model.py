@@ -10,8 +10,10 @@ import torch
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from divebell import models
+from divebell.models import mtp as one_more
 from divebell.models.binding import Binding
 from divebell.models.decoder import Model
+from divebell.models.moe import Moe
 from divebell.models.parameter import PARTS, Parameter
 from divebell.ops import native
 from divebell.ops import torch as ops
@@ -23,13 +25,18 @@ class Trainee:
     """weights: by name; of a stack of experts, "layers.3.experts.gate" is a list. vectors: norms and biases by name.
 
     ups: the up-projections of each MLA layer by the beginning of their names, such as "layers.3.".
+    mtp: the layer that tells the token after the next, where it is asked for. mixtures: the experts of each layer that
+    has any, by the beginning of their names; those of the MTP layer come last.
     """
 
-    def __init__(self, checkpoint: Any, conversion: str = "stored"):
+    def __init__(self, checkpoint: Any, conversion: str = "stored", mtp: bool = False):
         module, self.config = models.architecture(checkpoint.architecture), models.configuration(checkpoint)
         self.checkpoint = checkpoint
-        binding = _Remembered(checkpoint, module.parameters(self.config), ops, conversion, module.unused(self.config))
+        parameters = module.parameters(self.config) + (one_more.parameters(module, self.config) if mtp else [])
+        binding = _Remembered(checkpoint, parameters, ops, conversion, module.unused(self.config))
         self.model = Model(module, self.config, binding, "f32")
+        self.mtp = one_more.Mtp(module, self.config, binding) if mtp else None
+        self.mixtures = self._mixtures()
         self.parameters: dict[str, Parameter] = binding.parameters
         self.weights, self.vectors, self.ups = binding.weights, binding.vectors, binding.ups
         self.numbers = binding.numbers
@@ -57,9 +64,24 @@ class Trainee:
             for bearer, adapter in zip(bearers, adapters, strict=True):
                 bearer.adapter = adapter
 
+    def hidden_ahead(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> torch.Tensor:
+        """Rows of the MTP layer, of each token but the last of its sequence. hidden: what `hidden` gave for them."""
+        batch = Batch.of([ids[1:] for ids in sequences], [0] * len(sequences), [[0]] * len(sequences))
+        followed = np.concatenate([np.arange(len(ids)) < len(ids) - 1 for ids in sequences])
+        following = ops.embed(self.weights["embedding"], batch.ids)
+        pages = dict.fromkeys(self.model.cache_layout[-1])
+        return self.mtp(hidden[torch.from_numpy(followed)], following, batch, pages)
+
+    def _mixtures(self) -> dict[str, Moe]:
+        layers = [*self.model.layers, *([self.mtp.layer] if self.mtp else [])]
+        found = {f"layers.{index}.": getattr(layer, "mlp", None) for index, layer in enumerate(layers)}
+        return {name: mlp for name, mlp in found.items() if isinstance(mlp, Moe)}
+
     def recompute_layers(self) -> None:
         """Keeps no activations within layers: backward runs each of them once more."""
         self.model.layers = [_recomputed(layer) for layer in self.model.layers]
+        if self.mtp:
+            self.mtp.layer = _recomputed(self.mtp.layer)
 
 
 def use_threads(count: int) -> None:

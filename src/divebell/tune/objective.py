@@ -52,6 +52,10 @@ class Objective:
         """The steps lie within this. rows: all that there are, held-out ones too."""
         yield
 
+    def stepped(self) -> dict[str, Any]:
+        """After the optimizer's step: what else there is to do, and to tell of it."""
+        return {}
+
     def packs(self, rows: Sequence[Any], step: int) -> list[Pack]:
         """What the step of that number is trained on."""
         return packed(rows, self.settings.pack)

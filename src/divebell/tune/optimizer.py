@@ -9,13 +9,13 @@ ADAM = {"betas": (0.9, 0.95), "eps": 1e-8}
 
 
 class Optimizer:
-    """One or two of torch's, seen as one. parameters: what is trained, by name.
+    """One or two of torch's, seen as one. parameters: what is trained, by name; what needs no gradient is left alone.
 
     Muon turns whole matrices, so that stacks, embedding, head, norms and biases are AdamW's.
     """
 
     def __init__(self, kind: str, parameters: Mapping[str, torch.nn.Parameter], rate: float):
-        self.parameters = dict(parameters)
+        self.parameters = parameters = {n: p for n, p in parameters.items() if p.requires_grad}
         turned = [n for n in parameters if kind == "muon" and _is_matrix(n, parameters[n])]
         rest = [n for n in parameters if n not in set(turned)]
         self._parts = []

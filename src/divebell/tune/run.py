@@ -1,6 +1,6 @@
 """A run from its settings to what it leaves: data read, memory checked, steps, evaluations, states, the result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,9 +10,11 @@ import torch
 from divebell import models
 from divebell.config import available_memory, parse_bytes
 from divebell.errors import BadInput
+from divebell.models import mtp
 from divebell.text.chat import load_chat
 from divebell.text.tokenizer import load_tokenizer
-from divebell.tune.data import Speaker
+from divebell.tune.blank import Blank
+from divebell.tune.data import Speaker, read_texts
 from divebell.tune.dpo import Dpo
 from divebell.tune.full import Full
 from divebell.tune.grpo import Grpo
@@ -26,10 +28,11 @@ from divebell.tune.record import Record
 from divebell.tune.samples import shuffled
 from divebell.tune.settings import METHODS, TARGETS, Settings
 from divebell.tune.state import restore_state, save_state, steps_done
-from divebell.weights.checkpoint import open_checkpoint
+from divebell.tune.whole import Texts, Whole
+from divebell.weights.checkpoint import Checkpoint, open_checkpoint
 from divebell.weights.pull import resolve
 
-_OBJECTIVES = {"dpo": Dpo, "grpo": Grpo}
+_OBJECTIVES = {"full": Whole, "new": Texts, "dpo": Dpo, "grpo": Grpo}
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.05, 64
 _EVALUATIONS = 10  # in a run
 _SAVE_SECONDS = 60.0
@@ -45,17 +48,18 @@ class Run:
         self,
         method: str,
         model: str,
-        data: Path,
+        data: Path | Sequence[Path],
         settings: Settings,
         ram: str | None = None,
         save_seconds: float = _SAVE_SECONDS,
     ):
         settings.check(method)
         torch.manual_seed(settings.seed)
-        self.settings, self._data, self._save_seconds = settings, data, save_seconds
-        self._told = {"method": method, "model": model, "data": str(data)} | settings.described()
+        self.settings, self._save_seconds = settings, save_seconds
+        self._files = [data] if isinstance(data, Path) else list(data)
+        self._told = {"method": method, "model": model, "data": list(map(str, self._files))} | settings.described()
         self._peak = settings.rate or METHODS[method]
-        self.checkpoint = open_checkpoint(resolve(model))
+        self.checkpoint = self._open(model)
         self._tokenizer = load_tokenizer(self.checkpoint)
         self.objective = _OBJECTIVES.get(method, Objective)(settings)
         self.training, self.held_out = self._samples()
@@ -103,7 +107,7 @@ class Run:
 
     def _figures(self, step: Step) -> dict[str, Any]:
         own = {"step": step.number, **step.means, "rate": step.rate, "norm": step.norm, "tokens": step.tokens}
-        own |= {"learned": step.learned, "seconds": round(step.seconds, 3)}
+        own |= {"learned": step.learned, "seconds": round(step.seconds, 3)} | self.objective.stepped()
         if self._due(step.number) and self.held_out:
             own["held_out"] = self.objective.held_out(self.trainee, self.held_out)
         return own
@@ -115,17 +119,26 @@ class Run:
     def _rate(self, step: int) -> float:
         return rate_at(step, self.steps, self._peak)
 
+    def _open(self, model: str) -> Checkpoint:
+        if self._told["method"] != "new":
+            return open_checkpoint(resolve(model))
+        texts = (text for file in self._files for text in read_texts(file))
+        return Blank(Path(model), texts, self.settings)
+
     def _samples(self) -> tuple[list[Any], list[Any]]:
+        """By default the last twentieth of each file is held out."""
         longest = min(self.settings.context, models.describe(self.checkpoint).max_positions)
         speaker = Speaker(self._tokenizer, load_chat(self.checkpoint, self._tokenizer), longest)
-        samples = self.objective.read(self._data, speaker)
+        files = [self.objective.read(file, speaker) for file in self._files]
         if self.settings.held_out:
-            return samples, self.objective.read(self.settings.held_out, speaker)
-        kept = len(samples) - min(_MOST_HELD_OUT, int(len(samples) * _HELD_OUT_SHARE))
-        return samples[:kept], samples[kept:]
+            return [row for rows in files for row in rows], self.objective.read(self.settings.held_out, speaker)
+        held_out = [min(_MOST_HELD_OUT // len(files), int(len(rows) * _HELD_OUT_SHARE)) for rows in files]
+        pairs = list(zip(files, held_out, strict=True))
+        kept = [row for rows, count in pairs for row in rows[: len(rows) - count]]
+        return kept, [row for rows, count in pairs for row in rows[len(rows) - count :]]
 
     def _method(self, name: str) -> Full | Lora:
-        if name == "full":
+        if name in ("full", "new"):
             return Full()
         weights = "bf16" if name == "lora" else "stored"
         return Lora(self.settings.rank, self.settings.alpha, self.settings.targets, weights)
@@ -133,7 +146,8 @@ class Run:
     def _plan(self, ram: int) -> Plan:
         own, passes = self.settings, Passes(isinstance(self.method, Full), self.objective.forwards)
         module, config = models.architecture(self.checkpoint.architecture), models.configuration(self.checkpoint)
-        numbers = self.method.size(module.parameters(config))
+        self._mtp = mtp.stored(module, config, self.checkpoint) if passes.everything and own.mtp else []
+        numbers = self.method.size(module.parameters(config) + self._mtp)
         if not numbers:
             raise BadInput(f"the model has nothing of {', '.join(own.targets)}; known targets: {', '.join(TARGETS)}")
         further = self.objective.memory(models.describe(self.checkpoint), [*self.training, *self.held_out])
@@ -142,7 +156,7 @@ class Run:
         return whole
 
     def _load(self) -> None:
-        self.trainee = Trainee(self.checkpoint, self.method.weights)
+        self.trainee = Trainee(self.checkpoint, self.method.weights, bool(self._mtp))
         self.trained = self.method.attach(self.trainee)
         if self.plan.recompute:
             self.trainee.recompute_layers()

@@ -1,19 +1,29 @@
 """How a run trains; nothing here needs torch."""
 
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from divebell.errors import BadInput
 from divebell.tune.rewards import REWARDS
 
-METHODS = {"full": 2e-5, "lora": 2e-4, "qlora": 2e-4, "dpo": 5e-5, "grpo": 5e-5}  # with the usual rate at the peak
+METHODS = {  # with the usual rate at the peak
+    "full": 2e-5,
+    "lora": 2e-4,
+    "qlora": 2e-4,
+    "dpo": 5e-5,
+    "grpo": 5e-5,
+    "new": 1e-3,
+}
 OPTIMIZERS = ("adamw", "muon")
 KINDS = ("attention", "mlp", "experts", "shared_experts")
 TARGETS = (*KINDS, "router")
 _ABOVE_0 = ("epochs", "steps", "batch", "pack", "context", "rate", "rank", "alpha", "answer_tokens", "clip", "updates")
 _GRPO_ALONE = ("rewards", "group", "answer_tokens", "clip", "updates")
-_OF_SOME = {"beta": ("dpo", "grpo")} | dict.fromkeys(_GRPO_ALONE, ("grpo",))  # others have no use for them
+_NOT_BELOW_0 = ("mtp", "balance", "sequence_balance")
+_OF_SOME = {"beta": ("dpo", "grpo"), "tokenizer": ("new",)}  # others have no use for them
+_OF_SOME |= dict.fromkeys(_GRPO_ALONE, ("grpo",)) | dict.fromkeys(_NOT_BELOW_0, ("full", "new"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +45,24 @@ class Settings:
     context
         tokens of a row at most
     rate
-        the learning rate at its peak; by default 2e-4 for lora and qlora, 5e-5 for dpo and grpo, 2e-5 for full
+        the learning rate at its peak; by default 2e-4 for lora and qlora, 5e-5 for dpo and grpo, 2e-5 for full, 1e-3
+        for new
     optimizer
         adamw or muon
     rank
         of an adapter's matrices
     alpha
         an adapter counts alpha / rank times
+    tokenizer
+        new: the model whose tokenizer it gets; by default one is trained on the texts
+    mtp
+        full, new: how much the token after the next counts, where a model has a layer that tells it; 0 leaves that
+        layer out
+    balance
+        full, new: how far a router's biases move after a step, towards experts with fewer tokens; by default 0.001 for
+        new, else 0
+    sequence_balance
+        full, new: factor of the loss that evens experts' loads within a row; by default 0.0001 for new, else 0
     targets
         what gets adapters: attention, mlp, experts, shared_experts, router; may be given several times
     beta
@@ -71,6 +92,10 @@ class Settings:
     optimizer: str = "adamw"
     rank: int = 16
     alpha: float = 32.0
+    tokenizer: str | None = None
+    mtp: float = 0.3
+    balance: float | None = None
+    sequence_balance: float | None = None
     targets: tuple[str, ...] = KINDS
     beta: float | None = None
     rewards: tuple[str, ...] = ("answer",)
@@ -91,6 +116,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise BadInput(f"{name} is {value}; it must be above 0")
+        for name in _NOT_BELOW_0:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < inf:
+                raise BadInput(f"{name} is {value}; it must be at least 0")
         self._check_names()
         if self.beta is not None and (self.beta < 0 or (self.beta == 0 and method == "dpo")):
             raise BadInput(f"beta is {self.beta}; it must be above 0{', or 0' if method == 'grpo' else ''}")
