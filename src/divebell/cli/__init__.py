@@ -15,6 +15,7 @@ _COMMANDS = {
     "audit": "Check a model's licence, origin, hashes, tensors and chat template.",
     "perplexity": "Score a model on a text.",
     "verify": "Tell whether a model is the same as a reference, to any depth.",
+    "eval": "Score models on benchmarks, with intervals, costs and a paired test.",
     "quantize": "Write a model with 4 or 8 bits a weight.",
     "convert": "Turn a dense model's attention into latents (MLA).",
     "tune": "Train a model on your own rows: adapters, or all of it.",

@@ -1,1 +1,1 @@
-"""How good a model is: what it writes is run and compared, and held against another model's predictions."""
+"""How good a model is: benchmarks as lm-eval defines them, and programs that it writes, run in a sandbox."""

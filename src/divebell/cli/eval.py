@@ -1,0 +1,204 @@
+"""divebell eval."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from divebell.cli.options import Loading
+from divebell.cli.output import print_json, print_table
+from divebell.config import plural
+from divebell.errors import BadInput
+
+if TYPE_CHECKING:
+    from divebell.evaluate.results import Result
+    from divebell.evaluate.scoring import Outcome
+
+_ALL_DEFAULT = Loading()
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def eval(
+    *models: str,
+    tasks: str,
+    data: Path | None = None,
+    limit: int | None = None,
+    budget: str | None = None,
+    within: float | None = None,
+    shots: int | None = None,
+    samples: int = 1,
+    temperature: float = 0.0,
+    max_tokens: int | None = None,
+    chat: bool = False,
+    out: Path | None = None,
+    loading: Annotated[Loading, Parameter(name="*")] = _ALL_DEFAULT,
+    json: bool = False,
+) -> None:
+    """Score a model on benchmarks, as lm-eval defines them. The same command goes on where it was broken off.
+
+    Parameters
+    ----------
+    models
+        a catalogue name, a folder, a .gguf file, or a hub id
+    tasks
+        names with commas between them: mmlu, mmlu_pro, gsm8k, mgsm, xcopa, and all others that lm-eval has
+    data
+        a folder with the benchmarks' rows, one folder each; by default they come from the hub
+    limit
+        only the first so many questions of each benchmark
+    budget
+        stop after this time, such as 30m; questions then come in random order
+    within
+        stop a benchmark when its interval is at most so many points to either side; questions come in random order
+    shots
+        solved examples before each question; by default as many as is usual for the benchmark
+    samples
+        answers to each question; above 1 needs a temperature; the score is their mean
+    temperature
+        of generated answers; by default as the benchmark says
+    max_tokens
+        of a generated answer; by default as the benchmark says
+    chat
+        put questions in the model's chat format
+    out
+        where the answers are kept; by default in divebell's folder of XDG_STATE_HOME
+    json
+        print a JSON object
+    """
+    plan = _plan(limit, samples, budget, within)
+    changes = _generation(samples, temperature, max_tokens)
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    _check(models, names, shots)
+    from divebell.evaluate.question import Manner
+    from divebell.evaluate.scoring import figures, score
+    from divebell.evaluate.tasks import benchmarks
+
+    asked = benchmarks(names, data, shots)
+    folder = (out or _place()).expanduser()
+    outcomes = []
+    for model in models:
+        with _answering(model, loading, chat) as answerer, _progress(model) as told:
+            manner = Manner(answerer.chat_template, changes, shots=shots)
+            outcomes.append(score(answerer, asked, manner, plan, folder, told))
+        if outcomes[-1].problem:
+            break
+    print_json(figures(outcomes)) if json else _show(outcomes)
+    if outcomes[-1].problem:
+        raise outcomes[-1].problem
+
+
+@contextmanager
+def _answering(model: str, loading: Loading, chat: bool):
+    from divebell.evaluate.in_process import InProcess
+
+    with loading.load(model) as llm:
+        yield InProcess(llm, model, loading.weights, chat)
+
+
+def _place() -> Path:
+    from divebell.costs.settings import state
+
+    return state() / "eval"
+
+
+@contextmanager
+def _progress(model: str):
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(model, total=None)
+        yield lambda run: progress.update(task, description=f"{model}: {plural(run.asked, 'answer', ',')}")
+
+
+def _plan(limit: int | None, samples: int, budget: str | None, within: float | None):
+    from divebell.evaluate.run import Plan
+
+    if limit is not None and limit < 1:
+        raise BadInput(f"limit is {limit}; it must be 1 or more")
+    if within is not None and not 0 < within < 50:
+        raise BadInput(f"within is {within}; it must be above 0 and below 50 points")
+    return Plan(limit, samples, _seconds(budget), None if within is None else within / 100)
+
+
+def _generation(samples: int, temperature: float, max_tokens: int | None) -> dict[str, Any]:
+    """In lm-eval's words."""
+    if not 0 <= temperature <= 2:
+        raise BadInput(f"temperature is {temperature}; it must be from 0 to 2")
+    if samples < 1 or (samples > 1 and not temperature):
+        raise BadInput(f"samples is {samples}; give 1 or more, and above 1 a --temperature above 0 too")
+    if max_tokens is not None and max_tokens < 1:
+        raise BadInput(f"max-tokens is {max_tokens}; it must be 1 or more")
+    drawn = {"temperature": temperature, "do_sample": True} if temperature else {}
+    return drawn | ({} if max_tokens is None else {"max_gen_toks": max_tokens})
+
+
+def _seconds(time: str | None) -> float | None:
+    if time is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", time.strip())
+    if not found or not float(found[1]):
+        raise BadInput(f"budget is {time!r}; give a time such as 90s, 30m or 2h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _check(models: tuple[str, ...], names: list[str], shots: int | None) -> None:
+    if not names:
+        raise BadInput("tasks is empty; give names with commas between them, such as mmlu,gsm8k")
+    if not 1 <= len(models) <= 2:
+        raise BadInput(f"there are {plural(len(models), 'model')}; give one, or two to compare")
+    if shots is not None and shots < 0:
+        raise BadInput(f"shots is {shots}; it must be 0 or more")
+
+
+def _show(outcomes: "list[Outcome]") -> None:
+    for one in outcomes:
+        _show_one(one)
+    if len(outcomes) == 2:
+        _show_differences(outcomes)
+
+
+def _show_one(one: "Outcome") -> None:
+    rows = [row for own in one.results for row in _scores(own)]
+    print_table(("benchmark", "metric", "score", "95 %", "by", "questions", "published"), rows, one.model)
+    columns = ("benchmark", "seconds", "tokens read", "cached", "written", "joules", "g CO2", "$")
+    print_table(columns, [(own.benchmark, *(_known(value) for value in own.cost.values())) for own in one.results])
+    if one.found:
+        print(f"{plural(one.found, 'answer', ',')} of an earlier run are among them.")
+    print(f"answers: {one.journal}")
+
+
+def _scores(own: "Result") -> Iterator[tuple]:
+    """The published figure beside the headline alone."""
+    questions = f"{own.questions:,} of {own.of:,}" + (f" x {own.samples}" if own.samples > 1 else "")
+    for index, score in enumerate(own.scores):
+        found = score.interval
+        values = [_written(value, score.share) for value in (found.value, found.low, found.high)]
+        said = "" if index else "; ".join(f"{one.value:g} % ({one.harness}; {one.source})" for one in own.published)
+        name = "" if index else own.benchmark
+        yield name, score.metric, values[0], f"{values[1]} to {values[2]}", found.method, questions, said
+
+
+def _written(value: float, share: bool) -> str:
+    return f"{value * 100:.1f}" if share else f"{value:.4g}"
+
+
+def _known(value: float | None) -> object:
+    return "not known" if value is None else value
+
+
+def _show_differences(outcomes: "list[Outcome]") -> None:
+    from divebell.evaluate.scoring import differences
+
+    rows = []
+    for name, own in differences(*outcomes).items():
+        low, high = own.difference.low * 100, own.difference.high * 100
+        verdict = "they differ" if own.differs else "no difference shown"
+        apart = f"{own.difference.value * 100:+.1f} ({low:+.1f} to {high:+.1f})"
+        rows.append((name, own.questions, apart, own.better, own.worse, f"{own.p:.3g}", own.test, verdict))
+    columns = ("benchmark", "questions", "points", "better", "worse", "p", "test", "verdict")
+    print_table(columns, rows, f"{outcomes[1].model} against {outcomes[0].model}, on the same questions")

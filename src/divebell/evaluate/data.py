@@ -1,0 +1,103 @@
+"""Benchmarks' rows from a folder of the person's, in the form in which the hub's data sets have them.
+
+A data set NAME (the last part of its hub id, in lower case) lies in DIR/NAME as SPLIT.jsonl or SPLIT.jsonl.gz, or in
+DIR/NAME/CONFIG where the hub has several; those below lie as their makers distribute them.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from divebell.errors import BadFile, BadInput
+
+Rows = list[dict[str, Any]]
+
+
+def splits(folder: Path, dataset: str, config: str | None) -> dict[str, Rows]:
+    """Split -> rows of a data set by its hub id. Raises BadInput where the folder has none of it, BadFile for rows
+    that are none."""
+    name = dataset.rsplit("/", 1)[-1].lower()
+    place, read = _PLACES.get(name, (name, _plain))
+    if not (folder / place).is_dir():
+        raise BadInput(
+            f"--data {folder} has no folder {place!r} with the rows of {dataset}; put SPLIT.jsonl files there, "
+            "or leave --data out to fetch them from the hub"
+        )
+    found = {split: rows for split, rows in read(folder / place, config or "").items() if rows}
+    if not found:
+        raise BadInput(f"{folder / place} has no rows of {dataset} {config or ''}".rstrip())
+    return found
+
+
+def _plain(folder: Path, config: str) -> dict[str, Rows]:
+    own = folder / config if config and (folder / config).is_dir() else folder
+    return {path.name.split(".")[0]: _rows(path) for path in _files(own)}
+
+
+def _mmlu(folder: Path, subject: str) -> dict[str, Rows]:
+    """One file for each split, with all subjects in it."""
+    return {
+        split: [row for row in rows if subject in ("", "all", row.get("subject"))]
+        for split, rows in _plain(folder, "").items()
+    }
+
+
+def _mgsm(folder: Path, language: str) -> dict[str, Rows]:
+    """mgsm_LANG.tsv: question, answer."""
+    path = folder / f"mgsm_{language}.tsv"
+    return {"test": list(_problems(path))} if path.is_file() else {}
+
+
+def _problems(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(_lines(path), 1):
+        question, _, answer = line.rpartition("\t")
+        try:
+            value = float(answer.replace(",", ""))
+        except ValueError:
+            raise BadFile(path, f"line {number}", "is not a question, a tab and a number") from None
+        yield {"question": question, "answer": None, "answer_number": int(value) if value.is_integer() else value}
+
+
+def _xcopa(folder: Path, language: str) -> dict[str, Rows]:
+    """data/LANG/{val,test}.LANG.jsonl."""
+    names = {"validation": "val", "test": "test"}
+    paths = {split: folder / "data" / language / f"{name}.{language}.jsonl" for split, name in names.items()}
+    return {split: _rows(path) for split, path in paths.items() if path.is_file()}
+
+
+_PLACES: dict[str, tuple[str, Callable[[Path, str], dict[str, Rows]]]] = {
+    "mmlu": ("mmlu", _mmlu),
+    "mgsm": ("mgsm", _mgsm),
+    "xcopa": ("xcopa", _xcopa),
+}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")])
+
+
+@cache  # one file may hold the rows of many tasks
+def _rows(path: Path) -> Rows:
+    return [_row(path, number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise BadFile(path, f"line {number}", "is not a JSON object")
+    return row
+
+
+def _lines(path: Path) -> list[str]:
+    """Cut at \\n alone: rows may hold Unicode's other line ends."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return data.decode().removesuffix("\n").split("\n")
+    except (ValueError, EOFError, gzip.BadGzipFile) as problem:
+        raise BadFile(path, "the file", f"can't be read: {problem}") from None

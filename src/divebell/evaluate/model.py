@@ -1,0 +1,51 @@
+"""What answers questions, and what an answer costs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from divebell.evaluate.question import Question
+
+
+@dataclass(slots=True)
+class Cost:
+    """Of one answered question. seconds: its share of the machine's. joules, grams_co2: None where nothing measures
+    them; dollars: None where there is no price."""
+
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    joules: float | None = None
+    grams_co2: float | None = None
+    dollars: float | None = None
+
+
+@dataclass(slots=True)
+class Answered:
+    """responses: to the question's instances: (log-probability, whether it is the likeliest text), or a text."""
+
+    question: Question
+    responses: list[Any]
+    cost: Cost = field(default_factory=Cost)
+
+
+class Answerer(Protocol):
+    """most: questions that it answers well at once. name: for people. identity: what its answers depend on.
+
+    chat_template: makes a text of messages; None where texts are continued as they are.
+    """
+
+    name: str
+    most: int
+    identity: dict[str, Any]
+    chat_template: Callable[..., str] | None
+
+    def begin(self, question: Question) -> None:
+        """Takes a question; it is worked on while `finished` is waited for."""
+
+    def finished(self) -> Iterator[Answered]:
+        """Waits until one of the questions that were taken is answered, and gives those that are."""
+
+    def close(self) -> None:
+        """Gives up what is not answered."""

@@ -1,0 +1,96 @@
+"""divebell eval, on a tiny model and a few rows."""
+
+import json
+
+import pytest
+import small_data
+import talkers
+
+from divebell.cli import main
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return small_data.folder(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return talkers.talker(tmp_path_factory.mktemp("talker"))
+
+
+@pytest.fixture
+def run(model, rows, tmp_path, capsys):
+    def run(*arguments: str, models: tuple = ()) -> str:
+        names = [str(name) for name in (models or (model,))]
+        common = ["--data", str(rows), "--out", str(tmp_path / "out"), "--threads", "1"]
+        assert main(["eval", *names, *common, *arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_table_has_scores_intervals_and_costs(run):
+    shown = run("--tasks", "mmlu_anatomy,gsm8k", "--limit", "4")
+    for words in ("mmlu_anatomy", "Wilson", "4 of 4", "exact_match, strict-match", "joules", "answers: "):
+        assert words in shown, words
+
+
+def test_a_second_run_asks_only_what_is_not_answered(run, tmp_path):
+    first = json.loads(run("--tasks", "mmlu_anatomy", "--limit", "5", "--json"))
+    [path] = (tmp_path / "out").glob("*.jsonl")
+    before = path.read_bytes()
+    lines = before.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]) + lines[4][:50])  # as kill -9 may leave it
+    again = json.loads(run("--tasks", "mmlu_anatomy", "--limit", "5", "--json"))
+    assert path.read_bytes().startswith(b"".join(lines[:4]))
+    assert len(path.read_bytes().splitlines()) == 6
+    assert again["models"][0]["results"][0]["scores"] == first["models"][0]["results"][0]["scores"]
+    assert again["models"][0]["results"][0]["questions"] == 5
+
+
+def test_several_answers_to_a_question_count_as_their_mean(run):
+    told = json.loads(
+        run("--tasks", "gsm8k", "--limit", "2", "--samples", "3", "--temperature", "0.8", "--max-tokens", "5", "--json")
+    )
+    [found] = told["models"][0]["results"]
+    assert (found["questions"], found["samples"]) == (2, 3)
+    assert 6 <= found["cost"]["completion_tokens"] <= 30
+
+
+def test_two_models_are_compared_on_the_same_questions(run, model, tmp_path):
+    other = talkers.talker(tmp_path / "other", "llama-tied-llama3")
+    told = json.loads(run("--tasks", "xcopa_sw", "--json", models=(model, other)))
+    found = told["differences"]["xcopa_sw"]
+    assert found["questions"] == 6
+    first, second = (one["results"][0]["scores"][0]["interval"]["value"] for one in told["models"])
+    assert found["difference"]["value"] == pytest.approx(second - first)
+    assert found["test"] == "McNemar, exact"
+    assert "no difference shown" in run("--tasks", "xcopa_sw", models=(model, other))
+
+
+def test_a_run_ends_when_the_time_is_up_or_the_interval_is_narrow(run):
+    told = json.loads(run("--tasks", "gsm8k,mmlu_anatomy", "--budget", "0.001s", "--json"))
+    assert told["models"][0]["results"] == []
+    told = json.loads(run("--tasks", "mmlu_anatomy", "--budget", "1h", "--json"))
+    assert told["models"][0]["results"][0]["questions"] == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["m", "--tasks", ","], "tasks is empty"),
+        (["--tasks", "gsm8k"], "there are 0 models"),
+        (["m", "--tasks", "gsm8k", "--budget", "soon"], "budget is 'soon'; give a time such as 90s"),
+        (["m", "--tasks", "gsm8k", "--limit", "0"], "limit is 0"),
+        (["m", "--tasks", "gsm8k", "--within", "60"], "within is 60.0"),
+        (["m", "--tasks", "gsm8k", "--shots", "-1"], "shots is -1"),
+        (["m", "--tasks", "gsm8k", "--samples", "2"], "samples is 2"),
+        (["m", "--tasks", "gsm8k", "--temperature", "3"], "temperature is 3.0"),
+        (["m", "--tasks", "gsm8k", "--max-tokens", "0"], "max-tokens is 0"),
+        (["m", "--tasks", "gsm8k", "--data", "/nowhere"], "--data /nowhere is no folder"),
+    ],
+)
+def test_bad_input_is_told(arguments, words, capsys):
+    assert main(["eval", *arguments]) == 1
+    assert words in capsys.readouterr().err

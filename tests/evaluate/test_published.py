@@ -1,0 +1,35 @@
+"""Published figures, found by a model's name."""
+
+from datetime import date
+
+import pytest
+
+from divebell.costs.table import rows
+from divebell.evaluate.published import published
+from divebell.evaluate.tasks import KNOWN
+
+
+def test_each_figure_has_a_source_and_a_date_and_belongs_to_a_benchmark_that_can_be_asked():
+    found = rows("divebell.evaluate", "published")
+    assert len({(row["model"], row["benchmark"]) for row in found}) == len(found)
+    for row in found:
+        assert row["source"], row
+        assert row["harness"], row
+        assert date.fromisoformat(row["date"]).year >= 2023
+        assert 0 < float(row["value"]) < 100
+        assert row["benchmark"] in KNOWN
+
+
+@pytest.mark.parametrize(
+    ("model", "benchmark", "values"),
+    [
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "aime24", [28.9]),
+        ("unsloth/DeepSeek-R1-GGUF", "mmlu", [90.8]),
+        ("deepseek-ai/DeepSeek-V3-Base", "mmlu", [87.1]),
+        ("models/Mistral-7B-v0.1", "gsm8k", [52.2]),
+        ("Mistral-7B-v0.1", "aime24", []),
+        ("smollm2-135m", "mmlu", []),
+    ],
+)
+def test_the_longest_name_that_fits_counts(model, benchmark, values):
+    assert [one.value for one in published(model, benchmark)] == values
