@@ -9,11 +9,12 @@ from servers import small_model
 import soak
 from soak_clients import Client, Soak
 from soak_garbage import BODY_LIMIT
-from soak_server import SPARE, Sample, Server, growth
+from soak_server import Sample, Server, growth
 
 ROUND = 400  # requests
 ROUNDS = 12
 SETTLED = 8  # rounds, after which all that is kept is there: compiled grammars, pages of the cache, the allocator's own
+STEPS = 32 << 20  # bytes: the allocator grows in steps of up to 24 MB, of which the last may come late
 
 
 @pytest.mark.slow
@@ -58,7 +59,7 @@ async def floor(server, run, requests):
 def test_memory_grows_with_what_is_there_not_with_what_was_asked(tmp_path):
     """Counted in requests, so that it means the same on a slow machine."""
     found = asyncio.run(floors(small_model(tmp_path / "small"), tmp_path))
-    assert found[-1] <= found[SETTLED - 1] + SPARE, found
+    assert found[-1] <= found[SETTLED - 1] + STEPS, found
 
 
 def life(*megabytes):
