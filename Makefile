@@ -12,8 +12,8 @@ BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt scripts/environment.py $(shell find native -name '*.cpp' -o -name '*.h')
 KERNEL_TESTS := tests/ops tests/weights tests/models tests/engine
 # Two tests at a time, each computing on one core where torch does: what one of them waits for, the other uses.
-WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PARALLEL := -n 2 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 export PROMPT
 
 .PHONY: chat test quick lint format kernels asan bench clean
@@ -45,7 +45,7 @@ kernels: .venv/installed-test
 	done
 
 asan: .venv/installed-test
-	scripts/asan.sh -n $(WORKERS) --dist worksteal tests/ops tests/weights
+	scripts/asan.sh $(PARALLEL) tests/ops tests/weights
 
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/peers.py

@@ -100,8 +100,12 @@ def version(filename):
 
 
 def build_tools():
-    """What pyproject.toml asks for, and the tools that this machine lacks."""
-    tools = list(project_file()["build-system"]["requires"])
+    """What pyproject.toml asks for, and the tools that this machine lacks.
+
+    Without an environment of their own for each build, what comes as source (rouge-score) is built with the setuptools
+    that is here: before 70.1 it makes no wheels.
+    """
+    tools = [*project_file()["build-system"]["requires"], "setuptools>=70.1"]
     if cmake_version() < (3, 18):
         tools.append("cmake")
     if not shutil.which("ninja") and not shutil.which("make"):
