@@ -46,6 +46,12 @@ def shared(config: Any) -> dict[str, str]:
     return {f"{begin}embed_tokens.weight": "embedding", f"{begin}shared_head.head.weight": head}
 
 
+def described(values: dict[str, Any], kept: bool) -> dict[str, Any]:
+    """A config.json's fields, which speak of the layer only where it is kept."""
+    field = "num_nextn_predict_layers"
+    return values if kept or field not in values else values | {field: 0}
+
+
 class Mtp:
     def __init__(self, architecture: ModuleType, config: Any, binding: Binding):
         own = f"layers.{config.layers}."

@@ -63,11 +63,8 @@ class Blank(Checkpoint):
 
 
 def _described(values: dict[str, Any], mtp: bool) -> dict[str, Any]:
-    described = {key: value for key, value in values.items() if key not in ("quantization_config", "auto_map")}
-    described |= {"torch_dtype": "bfloat16", "bos_token_id": None, "eos_token_id": None}
-    if not mtp and "num_nextn_predict_layers" in described:
-        described["num_nextn_predict_layers"] = 0
-    return described
+    kept = {key: value for key, value in values.items() if key not in ("quantization_config", "auto_map")}
+    return one_more.described(kept, mtp) | {"torch_dtype": "bfloat16", "bos_token_id": None, "eos_token_id": None}
 
 
 def _stated(shape: Any) -> dict[str, Any]:

@@ -73,7 +73,5 @@ def _values(trainee: Trainee, name: str) -> list[torch.Tensor]:
 
 def _described(trainee: Trainee) -> dict:
     """The config.json that goes with the weights."""
-    described = {key: value for key, value in trainee.checkpoint.config.items() if key != "quantization_config"}
-    if not trainee.mtp and "num_nextn_predict_layers" in described:
-        described["num_nextn_predict_layers"] = 0
-    return described
+    values = {key: value for key, value in trainee.checkpoint.config.items() if key != "quantization_config"}
+    return mtp.described(values, bool(trainee.mtp))
