@@ -11,8 +11,8 @@ from divebell.errors import BadInput
 from divebell.ops import Router
 from divebell.ops.torch import route
 from divebell.tune.balance import excess, move, sequence_loss
-from divebell.tune.loss import next_token_loss
 from divebell.tune.model import Trainee
+from divebell.tune.objective import Objective
 from divebell.tune.run import Run
 from divebell.tune.samples import Sample
 from divebell.tune.settings import Settings
@@ -122,7 +122,7 @@ def test_the_figure_is_of_next_tokens_and_the_gradient_of_all(model):
     def gradient(loss: torch.Tensor) -> torch.Tensor:
         return torch.autograd.grad(loss, norm)[0]
 
-    plain = next_token_loss(trainee, pack)
+    plain = Objective(Settings()).loss(trainee, pack)["loss"]
     sums = objective(trainee, sequence_balance=50.0).loss(trainee, pack)
     assert sums["loss"].item() == pytest.approx(plain.item(), rel=1e-6)
     alone = objective(trainee, sequence_balance=50.0).loss(trainee, pack)["balance"]

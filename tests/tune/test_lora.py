@@ -11,10 +11,11 @@ from torch.nn import functional
 import divebell
 from divebell.tune.loop import train
 from divebell.tune.lora import Lora
-from divebell.tune.loss import next_token_loss
 from divebell.tune.model import Trainee
+from divebell.tune.objective import Objective
 from divebell.tune.optimizer import ADAM, Optimizer
 from divebell.tune.samples import Sample
+from divebell.tune.settings import Settings
 from divebell.weights.checkpoint import open_checkpoint
 
 RATE = 1e-3
@@ -32,8 +33,8 @@ def tuned(folder, method, steps: int, before=lambda parameters: None) -> tuple[T
     before(parameters)
     samples = [Sample(ids, np.ones(len(ids), bool)) for ids in texts(2 * steps)]
     batches = [[samples[i : i + 2]] for i in range(0, len(samples), 2)]
-    optimizer = Optimizer("adamw", parameters, RATE)
-    return trainee, [step.loss for step in train(trainee, batches, next_token_loss, optimizer, lambda step: RATE)]
+    optimizer, loss = Optimizer("adamw", parameters, RATE), Objective(Settings()).loss
+    return trainee, [step.loss for step in train(trainee, batches, loss, optimizer, lambda step: RATE)]
 
 
 def peft_model(name: str, folder) -> peft.PeftModel:

@@ -55,6 +55,17 @@ def test_a_run_learns_and_leaves_its_folder(method, model, data, tmp_path):
         )
 
 
+def test_a_run_that_died_while_it_wrote_its_result_writes_it_again(model, data, tmp_path):
+    run, out = Run("full", model, data, QUICK), tmp_path / "out"
+    figures = list(run.train(out))
+    run.result.replace(out / "model.part")
+    (out / "model.part" / "config.json").unlink()
+    again = Run("full", model, data, QUICK)
+    assert list(again.train(out)) == []
+    assert open_checkpoint(again.result).tensors
+    assert losses(out) == [row["loss"] for row in figures]
+
+
 @pytest.mark.parametrize("name", ["llama-tied-llama3", "qwen2", "deepseek_v2-lite", "deepseek_v3"])
 def test_what_was_trained_is_what_is_served(name, data, tmp_path):
     """All weights tuned in torch, written, and run by the native kernels in float32."""
@@ -72,13 +83,15 @@ def test_what_was_trained_is_what_is_served(name, data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "kills"), [("lora", 4), ("full", 4), ("dpo", 2), ("grpo", 2)])
+@pytest.mark.parametrize(("method", "kills"), [("lora", 4), ("full", 4), ("full of qwen2", 2), ("dpo", 2), ("grpo", 2)])
 def test_a_killed_run_continues_on_the_same_curve(method, kills, model, tmp_path):
+    method, *taught = method.split(" of ")
+    taught = [str(talker(tmp_path / own, own)) for own in taught]
     data = ROWS[method](tmp_path / "own.jsonl")
 
     def started(out: Path, moment: int) -> int:
         script = Path(__file__).with_name("killed.py")
-        return subprocess.run([sys.executable, script, model, data, out, method, str(moment)]).returncode
+        return subprocess.run([sys.executable, script, model, data, out, method, str(moment), *taught]).returncode
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert started(whole, -1) == 0

@@ -56,7 +56,7 @@ def tune(
     """
     from divebell.cli.output import print_fields, print_json
 
-    _require_torch()
+    require_torch()
     from divebell.tune.live import watched
     from divebell.tune.run import Run
 
@@ -66,7 +66,7 @@ def tune(
     print_json(figures) if json else print_fields((name, _shown(value)) for name, value in figures.items())
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
     if importlib.util.find_spec("torch") is None:
         raise BadInput("tuning needs torch: pip install 'divebell[tune]'")
 

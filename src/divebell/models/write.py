@@ -32,6 +32,7 @@ def write_folder(
 ) -> None:
     """A folder of safetensors, whatever it comes from; a GGUF's tokenizer and chat template are written beside it."""
     draft = out.with_name(out.name + ".part")
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
     draft.mkdir()
     try:
         if checkpoint.kind == "gguf":

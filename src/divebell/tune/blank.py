@@ -27,8 +27,8 @@ class Blank(Checkpoint):
     """path: a folder with the tokenizer's files alone, which goes when this goes.
 
     Normal numbers of the deviation `initializer_range`, norms one and biases zero, the same for the same seed.
-    texts: what the tokenizer is trained on, unless settings.tokenizer is the model that it is taken from. It has an MTP
-    layer if the config has one, unless settings.mtp is 0.
+    texts: what the tokenizer is trained on, unless settings.tokenizer or settings.teacher is the model that it is taken
+    from. It has an MTP layer if the config has one, unless settings.mtp is 0.
     Raises BadFile, Unsupported or Mismatch naming the config's field, BadInput for a vocabulary that is too small.
     """
 
@@ -39,8 +39,8 @@ class Blank(Checkpoint):
         super().__init__(folder, "safetensors", [], _described(values, settings.mtp > 0), {})
         module, shape = models.architecture(self.architecture, config), models.configuration(self)
         self.config |= _stated(shape)
-        if settings.tokenizer:
-            borrow_tokenizer(settings.tokenizer, folder)
+        if lender := settings.tokenizer or settings.teacher:
+            borrow_tokenizer(lender, folder)
         else:
             train_tokenizer(texts, shape.vocab_size, folder)
         self._take_ends(config)

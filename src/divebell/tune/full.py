@@ -33,6 +33,10 @@ class Full:
             trained[name] = vector.requires_grad_(not name.endswith(MOVED))
         return trained
 
+    def place(self, kind: str, folder: Path) -> Path:
+        """Where `save` leaves a checkpoint of that kind."""
+        return folder / ("model.gguf" if kind == "gguf" else "model")
+
     def save(self, trainee: Trainee, folder: Path) -> Path:
         """A checkpoint in `folder`: matrices in bfloat16, norms, biases and routers in float32."""
         checkpoint, kind = trainee.checkpoint, trainee.checkpoint.kind
@@ -40,7 +44,7 @@ class Full:
         if trainee.mtp and kind == "safetensors":
             for name, own in mtp.shared(trainee.config).items():
                 stored.append((Entry(name, trainee.parameters[own].shape, BF16), _values(trainee, own)))
-        out = folder / ("model.gguf" if kind == "gguf" else "model")
+        out = self.place(kind, folder)
         pieces = (piece for entry, values in stored for piece in _pieces(entry, values))
         write_model(checkpoint, out, [entry for entry, _ in stored], pieces, _described(trainee))
         return out

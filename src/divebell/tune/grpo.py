@@ -124,11 +124,11 @@ class Grpo(Objective):
         loss = self._beta * kl - torch.minimum(free, held)
         return {"loss": loss.mean(), "kl": kl.mean(), "clipped": (held < free).float().mean()}
 
-    def held_out(self, trainee: Trainee, rows: Sequence[Question]) -> float:
+    def held_out(self, trainee: Trainee, rows: Sequence[Question]) -> dict[str, float]:
         """The mean reward of the likeliest answers."""
         answers = self._rollouts.answers(rows, None)
         rewards = (self._rewards(question, ids) for question, ids in zip(rows, answers, strict=True))
-        return sum(sum(own.values()) for own in rewards) / len(rows)
+        return {"held_out": sum(sum(own.values()) for own in rewards) / len(rows)}
 
     def _rewards(self, question: Question, ids: Sequence[int]) -> dict[str, float]:
         text = self._rollouts.text(question, ids)

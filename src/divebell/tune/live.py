@@ -25,7 +25,7 @@ def watched(run: Run, out: Path) -> dict[str, Any]:
         for row, figures in _with_speed(run.train(out), run.plan.multiply_adds / floor):
             rows.append(row | figures)
             bar.update(task, completed=row["step"] + 1, figures=_line(row, figures, shown))
-    return {"out": out, "result": run.result, "steps": run.steps} | _summary(rows, shown)
+    return {"out": out, "result": run.result, "steps": run.steps} | (_summary(rows, shown) if rows else {})
 
 
 def peak_memory() -> int:

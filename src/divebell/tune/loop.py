@@ -62,13 +62,13 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(model: Any, packs: Iterable[Pack], loss: Loss) -> float:
-    """Mean loss over the terms of held-out packs."""
-    total, terms = 0.0, 0
+def evaluate(model: Any, packs: Iterable[Pack], loss: Loss) -> dict[str, float]:
+    """Means over the terms of held-out packs, by name."""
+    totals, terms = {}, 0
     for pack in packs:
-        total += _by_name(loss(model, pack))["loss"].item()
+        totals = {name: totals.get(name, 0.0) + part.item() for name, part in _by_name(loss(model, pack)).items()}
         terms += _terms(pack)
-    return total / terms
+    return {name: total / terms for name, total in totals.items()}
 
 
 def _followed(model: Any, packs: list[Pack], loss: Loss) -> dict[str, float]:

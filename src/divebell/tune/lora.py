@@ -16,7 +16,7 @@ from torch.nn import functional
 from divebell.models.parameter import Parameter
 from divebell.tune.model import Trainee
 from divebell.tune.settings import KINDS
-from divebell.weights.adapter import write_adapter
+from divebell.weights.adapter import WEIGHTS, write_adapter
 
 _SPLIT = ("k_b", "v_b")  # GGUF's halves of kv_b, which a single adapter is for
 
@@ -107,6 +107,10 @@ class Lora:
         adapter = LowRank(rows, columns, self.rank, self.alpha / self.rank, experts)
         self._adapters[module] = adapter
         return adapter
+
+    def place(self, kind: str, folder: Path) -> Path:
+        """The file that `save` leaves last."""
+        return folder / "adapter" / WEIGHTS
 
     def save(self, trainee: Trainee, folder: Path) -> Path:
         """adapter_config.json and adapter_model.safetensors in a folder `adapter`."""

@@ -9,8 +9,8 @@ import torch
 
 from divebell.text.tokenizer import Tokenizer
 from divebell.tune.data import Speaker, read_samples, shown
-from divebell.tune.loop import evaluate
-from divebell.tune.loss import next_token_loss
+from divebell.tune.loop import Loss, evaluate
+from divebell.tune.loss import NextTokens
 from divebell.tune.model import Trainee
 from divebell.tune.samples import Pack, packed
 from divebell.tune.settings import Settings
@@ -19,17 +19,21 @@ from divebell.tune.settings import Settings
 class Objective:
     """This one: texts, of which the trained tokens are made likelier. Others override what they do otherwise.
 
-    shown: the figures of a step that tell how it goes, the first in the plot, in `unit`.
+    aim: what trained tokens are learned from.
     forwards: of each token, beside the pass that is differentiated. updates: of the optimizer, in a step.
     """
 
-    shown: tuple[str, ...] = ("loss",)
     unit = "nats per token"
     forwards = 0
     updates = 1
 
     def __init__(self, settings: Settings):
-        self.settings = settings
+        self.settings, self.aim = settings, NextTokens()
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The figures of a step that tell how it goes, the first in the plot, in `unit`."""
+        return self.aim.shown
 
     def read(self, path: Path, speaker: Speaker) -> list[Any]:
         """The rows of a file."""
@@ -41,11 +45,11 @@ class Objective:
 
     def loss(self, trainee: Trainee, pack: Pack) -> torch.Tensor | dict[str, torch.Tensor]:
         """See `loop.Loss`."""
-        return next_token_loss(trainee, pack)
+        return self.aim(trainee, trainee.hidden([sample.ids for sample in pack]), pack)
 
     def memory(self, description: Any, rows: Sequence[Any]) -> dict[str, int]:
         """Bytes that it takes for itself, by what they are for."""
-        return {}
+        return self.aim.memory(max(self.settings.pack, *map(len, rows)))
 
     @contextmanager
     def prepared(self, trainee: Trainee, method: Any, rows: Sequence[Any]) -> Iterator[None]:
@@ -60,6 +64,12 @@ class Objective:
         """What the step of that number is trained on."""
         return packed(rows, self.settings.pack)
 
-    def held_out(self, trainee: Trainee, rows: Sequence[Any]) -> float:
-        """How it does on rows that it isn't trained on."""
-        return evaluate(trainee, packed(rows, self.settings.pack), self.loss)
+    def held_out(self, trainee: Trainee, rows: Sequence[Any]) -> dict[str, float]:
+        """How it does on rows that it isn't trained on: `held_out` is of the first of `shown`, and of each of the
+        others `held_out_` and its name."""
+        return self._means(trainee, rows, self.loss)
+
+    def _means(self, trainee: Trainee, rows: Sequence[Any], loss: Loss) -> dict[str, float]:
+        first, *others = self.shown
+        means = evaluate(trainee, packed(rows, self.settings.pack), loss)
+        return {"held_out": means[first]} | {f"held_out_{name}": means[name] for name in others}

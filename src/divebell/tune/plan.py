@@ -48,10 +48,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """Of each token through the model. everything: all weights have gradients. forwards: further ones without any."""
+    """Of each token through the model. everything: all weights have gradients. forwards: further ones without any.
+
+    beside: multiply-adds of other models.
+    """
 
     everything: bool
     forwards: int
+    beside: int = 0
 
     @property
     def count(self) -> int:
@@ -78,7 +82,7 @@ def plan(
         "logits": ROWS * description.vocabulary * 4 * _LOGIT_COPIES,
         "program": _PROGRAM,
     }
-    whole, layer = _activations(checkpoint)
+    whole, layer = activations(checkpoint)
     fixed = sum(memory.values())
     recompute = fixed + whole * longest > ram
     states = description.layers * description.hidden * 4
@@ -91,11 +95,11 @@ def plan(
         trained=trained,
         recompute=recompute,
         memory=memory,
-        multiply_adds=description.active_parameters * (passes.count + recompute),
+        multiply_adds=description.active_parameters * (passes.count + recompute) + passes.beside,
     )
 
 
-def _activations(checkpoint: Any) -> tuple[int, int]:
+def activations(checkpoint: Any) -> tuple[int, int]:
     """Bytes that backward needs of one token: of the whole model, and of its largest layer.
 
     Every product keeps what goes in and what comes out.

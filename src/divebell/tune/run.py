@@ -27,7 +27,8 @@ from divebell.tune.plan import Passes, Plan, plan
 from divebell.tune.record import Record
 from divebell.tune.samples import shuffled
 from divebell.tune.settings import METHODS, TARGETS, Settings
-from divebell.tune.state import restore_state, save_state, steps_done
+from divebell.tune.state import restore_state, save_state
+from divebell.tune.teacher import Teacher
 from divebell.tune.whole import Texts, Whole
 from divebell.weights.checkpoint import Checkpoint, open_checkpoint
 from divebell.weights.pull import resolve
@@ -62,6 +63,8 @@ class Run:
         self.checkpoint = self._open(model)
         self._tokenizer = load_tokenizer(self.checkpoint)
         self.objective = _OBJECTIVES.get(method, Objective)(settings)
+        if settings.teacher:
+            self.objective.aim = Teacher(settings.teacher, self._tokenizer, settings.labels)
         self.training, self.held_out = self._samples()
         self.method = self._method(method)
         self.plan = self._plan(parse_bytes(ram) if ram else int(available_memory() * 0.9))
@@ -74,13 +77,17 @@ class Run:
         """The first row's text, its trained stretches between ⟦ and ⟧."""
         return self.objective.example(self.training[0], self._tokenizer)
 
+    def done(self, out: Path) -> bool:
+        """Whether what comes of it is there."""
+        return self.method.place(self.checkpoint.kind, out).exists()
+
     def train(self, out: Path) -> Iterator[dict[str, Any]]:
         """Figures of each step, as they are recorded; what comes of it is in `out` when it ends.
 
         A run that was broken off continues from its last state.
         """
         record = Record(out, self._told)
-        if steps_done(out) >= self.steps:
+        if self.done(out):
             raise BadInput(f"{out} holds a run that is done; give another --out")
         self._load()
         optimizer = Optimizer(self.settings.optimizer, self.trained, self._peak)
@@ -109,7 +116,7 @@ class Run:
         own = {"step": step.number, **step.means, "rate": step.rate, "norm": step.norm, "tokens": step.tokens}
         own |= {"learned": step.learned, "seconds": round(step.seconds, 3)} | self.objective.stepped()
         if self._due(step.number) and self.held_out:
-            own["held_out"] = self.objective.held_out(self.trainee, self.held_out)
+            own |= self.objective.held_out(self.trainee, self.held_out)
         return own
 
     def _due(self, step: int) -> bool:
@@ -127,7 +134,8 @@ class Run:
 
     def _samples(self) -> tuple[list[Any], list[Any]]:
         """By default the last twentieth of each file is held out."""
-        longest = min(self.settings.context, models.describe(self.checkpoint).max_positions)
+        limits = [self.settings.context, models.describe(self.checkpoint).max_positions, self.objective.aim.longest]
+        longest = min(limit for limit in limits if limit)
         speaker = Speaker(self._tokenizer, load_chat(self.checkpoint, self._tokenizer), longest)
         files = [self.objective.read(file, speaker) for file in self._files]
         if self.settings.held_out:
@@ -144,7 +152,7 @@ class Run:
         return Lora(self.settings.rank, self.settings.alpha, self.settings.targets, weights)
 
     def _plan(self, ram: int) -> Plan:
-        own, passes = self.settings, Passes(isinstance(self.method, Full), self.objective.forwards)
+        own, passes = self.settings, self._passes()
         module, config = models.architecture(self.checkpoint.architecture), models.configuration(self.checkpoint)
         self._mtp = mtp.stored(module, config, self.checkpoint) if passes.everything and own.mtp else []
         numbers = self.method.size(module.parameters(config) + self._mtp)
@@ -154,6 +162,9 @@ class Run:
         whole = plan(self.checkpoint, self.method.weights, numbers, passes, self.training, own, ram, further)
         whole.check(ram)
         return whole
+
+    def _passes(self) -> Passes:
+        return Passes(isinstance(self.method, Full), self.objective.forwards, self.objective.aim.multiply_adds)
 
     def _load(self) -> None:
         self.trainee = Trainee(self.checkpoint, self.method.weights, bool(self._mtp))

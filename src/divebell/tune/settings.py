@@ -20,9 +20,11 @@ OPTIMIZERS = ("adamw", "muon")
 KINDS = ("attention", "mlp", "experts", "shared_experts")
 TARGETS = (*KINDS, "router")
 _ABOVE_0 = ("epochs", "steps", "batch", "pack", "context", "rate", "rank", "alpha", "answer_tokens", "clip", "updates")
+_OF_TEACHERS = ("full", "lora", "qlora", "new")
 _GRPO_ALONE = ("rewards", "group", "answer_tokens", "clip", "updates")
 _NOT_BELOW_0 = ("mtp", "balance", "sequence_balance")
 _OF_SOME = {"beta": ("dpo", "grpo"), "tokenizer": ("new",)}  # others have no use for them
+_OF_SOME |= dict.fromkeys(("teacher", "labels"), _OF_TEACHERS)
 _OF_SOME |= dict.fromkeys(_GRPO_ALONE, ("grpo",)) | dict.fromkeys(_NOT_BELOW_0, ("full", "new"))
 
 
@@ -53,8 +55,13 @@ class Settings:
         of an adapter's matrices
     alpha
         an adapter counts alpha / rank times
+    teacher
+        full, lora, qlora, new: a model with the same vocabulary, whose likelihoods of every token are learned in place
+        of the rows' own tokens
+    labels
+        with a teacher: how much the rows' own tokens count beside it, from 0 to below 1
     tokenizer
-        new: the model whose tokenizer it gets; by default one is trained on the texts
+        new: the model whose tokenizer it gets; by default the teacher's, or one that is trained on the texts
     mtp
         full, new: how much the token after the next counts, where a model has a layer that tells it; 0 leaves that
         layer out
@@ -92,6 +99,8 @@ class Settings:
     optimizer: str = "adamw"
     rank: int = 16
     alpha: float = 32.0
+    teacher: str | None = None
+    labels: float = 0.0
     tokenizer: str | None = None
     mtp: float = 0.3
     balance: float | None = None
@@ -121,6 +130,10 @@ class Settings:
             if value is not None and not 0 <= value < inf:
                 raise BadInput(f"{name} is {value}; it must be at least 0")
         self._check_names()
+        if not 0 <= self.labels < 1:
+            raise BadInput(f"labels is {self.labels}; it must be at least 0 and below 1")
+        if self.labels and not self.teacher:
+            raise BadInput(f"labels is {self.labels}, and there is no teacher beside which they count; give --teacher")
         if self.beta is not None and (self.beta < 0 or (self.beta == 0 and method == "dpo")):
             raise BadInput(f"beta is {self.beta}; it must be above 0{', or 0' if method == 'grpo' else ''}")
         if self.group < 2:

@@ -9,11 +9,10 @@ import torch
 
 from divebell.tune.balance import Balance, Load, excess
 from divebell.tune.data import Speaker, read_pieces
-from divebell.tune.loop import evaluate
-from divebell.tune.loss import log_probabilities_of, next_token_loss
+from divebell.tune.loss import log_probabilities_of
 from divebell.tune.model import Trainee
 from divebell.tune.objective import Objective
-from divebell.tune.samples import Pack, Sample, packed
+from divebell.tune.samples import Pack, Sample
 
 
 class Whole(Objective):
@@ -29,14 +28,14 @@ class Whole(Objective):
         yield
 
     def loss(self, trainee: Trainee, pack: Pack) -> dict[str, torch.Tensor]:
-        """loss: of next tokens. mtp, balance: what is minimised beside it."""
+        """What the aim sums; loss: of next tokens. mtp, balance: what is minimised beside it."""
         sequences = [sample.ids for sample in pack]
         hidden = trainee.hidden(sequences)
-        sums = {"loss": _sum(log_probabilities_of(trainee, hidden, pack))}
+        sums = self.aim(trainee, hidden, pack)
         others = torch.zeros(())
         if trainee.mtp:
             ahead = trainee.hidden_ahead(hidden, sequences)
-            sums["mtp"] = _sum(log_probabilities_of(trainee, ahead, pack, ahead=2))
+            sums["mtp"] = -torch.cat(log_probabilities_of(trainee, ahead, pack, ahead=2)).sum()
             others = others + self.settings.mtp * sums["mtp"]
         self._balance.count()
         if self._balance.factor:
@@ -50,8 +49,9 @@ class Whole(Objective):
         loads = self._balance.step()
         return {"excess": sum(map(excess, loads.values())) / len(loads), "load": loads} if loads else {}
 
-    def held_out(self, trainee: Trainee, rows: list[Sample]) -> float:
-        return evaluate(trainee, packed(rows, self.settings.pack), next_token_loss)
+    def held_out(self, trainee: Trainee, rows: Sequence[Sample]) -> dict[str, float]:
+        """Of what the aim sums: without the layer that tells the token after the next, and without balance."""
+        return self._means(trainee, rows, super().loss)
 
 
 class Texts(Whole):
@@ -61,7 +61,3 @@ class Texts(Whole):
 
     def read(self, path: Path, speaker: Speaker) -> list[Sample]:
         return read_pieces(path, speaker.tokenizer, speaker.longest)
-
-
-def _sum(parts: list[torch.Tensor]) -> torch.Tensor:
-    return -torch.cat(parts).sum()
