@@ -43,6 +43,14 @@ def test_it_serves_until_it_is_told_to_stop(folder):
     assert "SIGTERM: no new requests; those in flight have 30 s" in notes
 
 
+def test_how_fast_the_machine_reads_is_measured_once_it_is_ready(folder):
+    with serving(f"chat={folder}") as (_, url):
+        ask = {"model": "chat", "prompt": "x", "max_tokens": 3, "ignore_eos": True}
+        assert httpx.post(f"{url}/v1/completions", json=ask).status_code == 200
+        share = re.search(r'divebell_share_of_floor\{model="chat"\} (\S+)', httpx.get(f"{url}/metrics").text)
+        assert float(share[1]) > 0
+
+
 def test_what_a_signal_interrupts_ends_first(folder):
     with serving(folder) as (process, url):
         ask = {"model": folder.name, "prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": True}

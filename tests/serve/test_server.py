@@ -182,6 +182,23 @@ def test_figures_are_counted(folder):
         assert figures[path] == "1.0"
 
 
+def test_the_floor_is_known_from_when_the_machine_is_measured(folder, monkeypatch):
+    """Steps before that are counted, and not held against it."""
+    monkeypatch.setattr("divebell.serve.service.read_gb_per_s", lambda seconds: 4.0)
+    with running(service_of({"small": folder})) as server, client_of(server) as client:
+        client.completions.create(model="small", prompt="x", max_tokens=3)
+        assert "divebell_share_of_floor{" not in httpx.get(f"{server.url}/metrics").text
+        server.service.measure()
+        server.wait_until(lambda: server.service.gb_per_s == 4.0)
+        client.completions.create(model="small", prompt="y", max_tokens=5, extra_body={"ignore_eos": True})
+        server.wait_until(lambda: len(server.lines()) == 3)
+        figures = httpx.get(f"{server.url}/metrics").text
+        [floor] = [float(line.split()[1]) for line in figures.splitlines() if "floor_seconds_total{" in line]
+        each = server.service.models["small"].llm.info.active_bytes / 4e9
+        assert floor == pytest.approx(5 * each)
+        assert 'divebell_share_of_floor{model="small"}' in figures
+
+
 def test_a_damaged_model_is_our_error(folder, caplog):
     with small(folder) as server, client_of(server) as client:
         model = server.service.models["small"].llm.engine._core.model

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 
 from divebell.cli.options import Loading
 from divebell.config import parse_bytes
+from divebell.serve.memory import uncollected
 
-PROBE = 0.1  # seconds of reading memory, while the caches are still empty and no request waits
 
-
+@uncollected()
 def serve(
     *models: str,
     adapter: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -65,12 +65,11 @@ def serve(
     grace
         seconds that requests in flight have when the server is told to stop
     """
-    from divebell.engine.machine import read_gb_per_s
     from divebell.serve.budgets import adapter as parsed_adapter
     from divebell.serve.budgets import shared
     from divebell.serve.keys import read_keys
     from divebell.serve.limits import Limits
-    from divebell.serve.memory import share_arenas
+    from divebell.serve.memory import keep_all, share_arenas
     from divebell.serve.server import check_reach, listen, run
     from divebell.serve.service import Service
 
@@ -86,8 +85,8 @@ def serve(
     with Service(keys, limits, hosts, tuple(cors or ())) as service:
         for one in wanted:
             llm = replace(loading, ram=str(one.ram)).load(one.model)
-            service.gb_per_s = service.gb_per_s or read_gb_per_s(PROBE)
             service.add(one.name, llm)
         for name, folder, model in adapters:
             service.add_adapter(name, folder, model)
+        keep_all()
         run(service, place)

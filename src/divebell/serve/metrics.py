@@ -53,16 +53,19 @@ class Metrics:
 
 
 class ModelMetrics:
-    """Those of one model. floor: seconds that a step takes at least; None where the machine was not measured."""
+    """Those of one model."""
 
-    def __init__(self, metrics: Metrics, name: str, floor: float | None = None):
+    def __init__(self, metrics: Metrics, name: str):
         self._metrics, self._name = metrics, name
         self._batch = metrics.batch.labels(name)
         self._computed, self._seconds = metrics.computed.labels(name), metrics.steps.labels(name)
         self._least = metrics.floor.labels(name)
-        self._floor, self._steps, self._took = floor, 0, 0.0
-        if floor:
-            metrics.share.labels(name).set_function(self._share)
+        self._floor, self._steps, self._took = None, 0, 0.0
+
+    def floor(self, seconds: float) -> None:
+        """What a step takes at least; steps before this is known are not held against it."""
+        self._floor = seconds
+        self._metrics.share.labels(self._name).set_function(self._share)
 
     def step(self, computed: Sequence[Chunk], seconds: float) -> None:
         """A step of the engine."""
@@ -70,8 +73,9 @@ class ModelMetrics:
             self._batch.observe(len(computed))
             self._computed.inc(sum(len(chunk.tokens) for chunk in computed))
             self._seconds.inc(seconds)
-            self._least.inc(self._floor or 0.0)
-            self._steps, self._took = self._steps + 1, self._took + seconds
+            if self._floor:
+                self._least.inc(self._floor)
+                self._steps, self._took = self._steps + 1, self._took + seconds
 
     def _share(self) -> float:
         return self._floor * self._steps / self._took if self._took else 0.0

@@ -70,6 +70,10 @@ class Served(Offer):
             record.count(generations)
             self._seconds_each += 0.2 * (time.monotonic() - begin - self._seconds_each)
 
+    def between_steps(self, work: Callable[[], None]) -> None:
+        """Does something in the model's thread, where no step runs meanwhile."""
+        self._worker.call(work)
+
     def _warm_up(self) -> None:
         """What would otherwise be loaded with the first request. Raises a DivebellError without a tokenizer."""
         self.llm.tokenizer  # noqa: B018

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from types import FrameType
 from typing import TextIO
@@ -59,10 +60,10 @@ def url(place: socket.socket) -> str:
 class Server(uvicorn.Server):
     """The first signal drains: no new requests, those in flight have the grace time. The second ends it at once.
 
-    log: where a JSON line for each request goes; by default stdout.
+    log: where a JSON line for each request goes; by default stdout. ready: called when it listens.
     """
 
-    def __init__(self, service: Service, log: TextIO | None = None):
+    def __init__(self, service: Service, log: TextIO | None = None, ready: Callable[[], None] = lambda: None):
         config = uvicorn.Config(
             make_app(service, log),
             access_log=False,
@@ -75,7 +76,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=LAST_WORDS,
         )
         super().__init__(config)
-        self._service = service
+        self._service, self._ready = service, ready
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -83,6 +84,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for place in sockets or ():
             LOG.info("ready at %s, with %s", url(place), ", ".join(self._service.offers))
+        self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._service.draining:
@@ -101,4 +103,4 @@ class Server(uvicorn.Server):
 def run(service: Service, place: socket.socket) -> None:
     """Until a signal, and then until the requests in flight have ended or the grace time is over."""
     with place:
-        Server(service).run([place])
+        Server(service, ready=service.measure).run([place])

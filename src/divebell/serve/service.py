@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from divebell.engine.llm import LLM
+from divebell.engine.machine import read_gb_per_s
 from divebell.errors import BadInput
 from divebell.serve.keys import Keys
 from divebell.serve.limits import Limits
@@ -14,13 +15,15 @@ from divebell.serve.refusal import Refusal
 from divebell.serve.served import Adapted, Offer, Served
 from divebell.serve.sessions import Sessions
 
+PROBE = 0.1  # seconds of reading memory
+
 
 @dataclass
 class Service:
     """hosts: names that a Host header may have besides addresses. origins: of web pages that may ask. models: by the
     name that clients give; adapted: their adapters likewise. draining: told to stop; in_flight: requests that are
     being answered. sessions: of those who signed in on the page. gb_per_s: 10^9 bytes a second that this machine
-    reads; None: not measured."""
+    reads; None: not measured yet."""
 
     keys: Keys
     limits: Limits = field(default_factory=Limits)
@@ -36,8 +39,8 @@ class Service:
 
     def add(self, name: str, llm: LLM) -> None:
         """Serves a model, which is closed with the service."""
-        floor = llm.info.active_bytes / (self.gb_per_s * 1e9) if self.gb_per_s else None
-        self.models[name] = Served(name, llm, self.limits, ModelMetrics(self.metrics, name, floor))
+        self.models[name] = Served(name, llm, self.limits, ModelMetrics(self.metrics, name))
+        self._tell_floor(self.models[name])
 
     def add_adapter(self, name: str, path: Path, model: str) -> None:
         """Serves an adapter of a model that is served. Raises BadInput for a name that is taken or a model that is not
@@ -48,6 +51,21 @@ class Service:
             raise BadInput(f"the adapter {name} is for {model}; the models served are {', '.join(self.models)}")
         self.models[model].llm.add_adapter(name, path)
         self.adapted[name] = Adapted(name, self.models[model])
+
+    def measure(self) -> None:
+        """How fast this machine reads; to be called before memory fills up. In the place of a step, so that no request
+        disturbs it; one that comes meanwhile waits up to a quarter of a second."""
+        if not self.gb_per_s and self.models:
+            next(iter(self.models.values())).between_steps(self._measure)
+
+    def _measure(self) -> None:
+        self.gb_per_s = read_gb_per_s(PROBE)
+        for served in self.models.values():
+            self._tell_floor(served)
+
+    def _tell_floor(self, served: Served) -> None:
+        if self.gb_per_s:
+            served.metrics.floor(served.llm.info.active_bytes / (self.gb_per_s * 1e9))
 
     @property
     def offers(self) -> dict[str, Offer]:

@@ -50,6 +50,10 @@ class Worker(Thread):
         """Ends what has not ended, and frees its memory; at once if the model is idle, else after the running step."""
         self._inbox.put(lambda: self._remove(job.generations))
 
+    def call(self, work: Callable[[], None]) -> None:
+        """Does something between two steps."""
+        self._inbox.put(work)
+
     def stop(self) -> None:
         """Ends the thread; requests that still run are left where they are."""
         self._inbox.put(None)
