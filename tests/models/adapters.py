@@ -8,9 +8,13 @@ import peft
 import torch
 
 
-def save(name: str, folder: Path, seed: int = 3, **settings) -> peft.PeftModel:
-    """Of checkpoints.SHAPES[name], at every matrix of the layers unless told otherwise; both halves are random."""
-    model, settings = checkpoints.build(name), {"target_modules": "all-linear", "r": 4, "lora_alpha": 6} | settings
+def save(name: str, folder: Path, seed: int = 3, shape: dict | None = None, **settings) -> peft.PeftModel:
+    """Of checkpoints.SHAPES[name], at every matrix of the layers unless told otherwise; both halves are random.
+
+    shape: what the configuration has otherwise.
+    """
+    model = checkpoints.build(name, **(shape or {}))
+    settings = {"target_modules": "all-linear", "r": 4, "lora_alpha": 6} | settings
     torch.manual_seed(seed)
     config = peft.LoraConfig(init_lora_weights=False, **settings)
     model = peft.get_peft_model(model, config).eval()

@@ -11,9 +11,17 @@ _TYPES = gguf.GGMLQuantizationType
 
 
 def write(
-    model: transformers.PreTrainedModel, path: Path, split: bool = True, form: _TYPES = _TYPES.F32, omit: tuple = ()
+    model: transformers.PreTrainedModel,
+    path: Path,
+    split: bool = True,
+    form: _TYPES = _TYPES.F32,
+    omit: tuple = (),
+    tokenizer: dict | None = None,
 ) -> Path:
-    """split: kv_b as k_b and v_b, as llama.cpp writes it now, or whole as before. omit: metadata keys left out."""
+    """split: kv_b as k_b and v_b, as llama.cpp writes it now, or whole as before. omit: metadata keys left out.
+
+    tokenizer: its metadata (small_tokenizers.gguf_fields).
+    """
     config = model.config
     latent = config.model_type.startswith("deepseek")
     arch = "deepseek2" if latent else "qwen2" if config.model_type == "qwen2" else "llama"
@@ -22,6 +30,8 @@ def write(
     if latent:
         _latent(writer, config, split)
     _rope(writer, config)
+    for key, value in (tokenizer or {}).items():
+        writer.add_string(key, value) if isinstance(value, str) else writer.add_array(key, np.asarray(value).tolist())
     for key in omit:
         del writer.kv_data[0][key]
     for name, values in _tensors(model, arch, split).items():

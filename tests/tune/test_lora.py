@@ -9,6 +9,7 @@ from gguf_files import write as write_gguf
 from torch.nn import functional
 
 import divebell
+from divebell.models import merge
 from divebell.tune.loop import train
 from divebell.tune.lora import Lora
 from divebell.tune.model import Trainee
@@ -16,6 +17,7 @@ from divebell.tune.objective import Objective
 from divebell.tune.optimizer import ADAM, Optimizer
 from divebell.tune.samples import Sample
 from divebell.tune.settings import Settings
+from divebell.weights.adapter import read_adapter
 from divebell.weights.checkpoint import open_checkpoint
 
 RATE = 1e-3
@@ -91,6 +93,22 @@ def test_what_was_trained_is_what_is_served_beside_the_weights(name, tiny, tmp_p
             with divebell.load(served, "f32", context=256, adapters={"own": out}) as llm:
                 assert np.abs(llm.logits(ids, adapter="own") - expected).max() <= 2e-4 * expected.std()
                 assert np.abs(llm.logits(ids) - expected).max() > 0.01 * expected.std()
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "mistral", "deepseek_v2-lite", "deepseek_v3"])
+def test_what_was_trained_is_what_is_served_merged(name, tiny, tmp_path):
+    """Nats of divergence where the merged weights have 8 bits."""
+    method, ids = Lora(rank=4, alpha=8), texts(1, seed=9)[0]
+    trainee, _ = tuned(tiny(name), method, 3)
+    merge.plan(trainee.checkpoint, read_adapter(method.save(trainee, tmp_path))).write(tmp_path / "merged")
+    with torch.no_grad():
+        expected = trainee.logits([ids])
+    with divebell.load(tmp_path / "merged", "f32", context=256) as llm:
+        assert np.abs(llm.logits(ids) - expected.numpy()).max() <= 2e-4 * expected.std()
+    with divebell.load(tmp_path / "merged", "q8", context=256) as llm:
+        found = torch.from_numpy(llm.logits(ids))
+    of_tokens = functional.kl_div(found.log_softmax(-1), expected.log_softmax(-1), log_target=True, reduction="none")
+    assert of_tokens.sum(-1).mean() <= 0.01
 
 
 def test_the_router_is_left_alone_unless_asked(tiny):

@@ -19,6 +19,7 @@ _COMMANDS = {
     "quantize": "Write a model with 4 or 8 bits a weight.",
     "convert": "Turn a dense model's attention into latents (MLA).",
     "tune": "Train a model on your own rows: adapters, or all of it.",
+    "merge": "Add an adapter into the weights: a checkpoint that transformers loads.",
     "synth": "Write a checkpoint of random weights at a config.json's shape.",
     "bench": "Time prompts and decoding, against the machine's floor.",
     "cache": "Show or delete what is kept on disk of computed prompts.",

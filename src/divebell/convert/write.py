@@ -1,6 +1,5 @@
 """The converted model's folder."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +9,8 @@ from divebell import models
 from divebell.convert.grouped import Source
 from divebell.convert.mla import Conversion
 from divebell.convert.shape import configuration
-from divebell.errors import BadInput
 from divebell.models.parameter import Parameter
-from divebell.models.write import write_folder
+from divebell.models.write import check_new_folder, write_folder
 from divebell.weights.entry import Entry
 from divebell.weights.formats import BF16, F16, F32, Format
 
@@ -21,14 +19,7 @@ _FLOATS = (BF16, F16)
 
 def check_out(source: Source, out: Path) -> None:
     """What can be refused before any work is done. Raises BadInput."""
-    if out.exists() or out.suffix == ".gguf":
-        raise BadInput(f"out is {out}; give the name of a new folder")
-    if not out.parent.is_dir():
-        raise BadInput(f"{out.parent} is not a folder; make it first")
-    most = 4 * sum(p.count for p in source.parameters.values()) * 3 // 2
-    free = shutil.disk_usage(out.parent).free
-    if most > free:
-        raise BadInput(f"{out} may take {most:,} bytes and {free:,} are free there; take another disk")
+    check_new_folder(out, 4 * sum(p.count for p in source.parameters.values()) * 3 // 2)
 
 
 def write(conversion: Conversion, out: Path) -> None:

@@ -30,9 +30,9 @@ class Factors:
     b: np.ndarray
     scale: float
 
-    def product(self) -> np.ndarray:
-        """float32 (rows, columns)"""
-        return np.float32(self.scale) * (self.b.astype(np.float32) @ self.a.astype(np.float32))
+    def product(self, rows: slice = slice(None)) -> np.ndarray:
+        """float32 (rows, columns), of some rows or all."""
+        return np.float32(self.scale) * (self.b[rows].astype(np.float32) @ self.a.astype(np.float32))
 
 
 Changes = dict[Place, Factors]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from divebell.errors import BadInput
 from divebell.text.save import save_tokenizer
+from divebell.text.stored_template import MORE_TEMPLATES
 from divebell.weights.entry import Entry
 from divebell.weights.rewrite_gguf import rewrite_gguf
 from divebell.weights.write_safetensors import write_safetensors
@@ -46,7 +48,20 @@ def write_folder(
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def check_new_folder(out: Path, nbytes: int) -> None:
+    """What can be refused before any work is done. nbytes: of the tensors, at most. Raises BadInput."""
+    if out.exists() or out.suffix == ".gguf":
+        raise BadInput(f"out is {out}; give the name of a new folder")
+    if not out.parent.is_dir():
+        raise BadInput(f"{out.parent} is not a folder; make it first")
+    free = shutil.disk_usage(out.parent).free
+    if nbytes > free:
+        raise BadInput(f"{out} may take {nbytes:,} bytes and {free:,} are free there; take another disk")
+
+
 def _copy_small_files(source: Path, folder: Path) -> None:
     for file in source.iterdir():
         if file.suffix in _COPIED and file.is_file() and not file.name.endswith(".safetensors.index.json"):
             shutil.copyfile(file, folder / file.name)
+    if (source / MORE_TEMPLATES).is_dir():
+        shutil.copytree(source / MORE_TEMPLATES, folder / MORE_TEMPLATES)

@@ -6,6 +6,7 @@ from divebell.errors import BadFile
 
 DEFAULT, TOOL_USE = "default", "tool_use"
 GGUF_KEY = "tokenizer.chat_template"
+MORE_TEMPLATES = "additional_chat_templates"  # a folder within the model's
 
 
 def stored_templates(checkpoint) -> dict[str, str]:
@@ -28,7 +29,7 @@ def folder_templates(folder: Path) -> dict[str, str]:
     """chat_template.jinja and additional_chat_templates/*.jinja, else `chat_template` in tokenizer_config.json."""
     from divebell.text.folder import read_json
 
-    files = {path.stem: path for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
+    files = {path.stem: path for path in sorted((folder / MORE_TEMPLATES).glob("*.jinja"))}
     if (folder / "chat_template.jinja").is_file():
         files[DEFAULT] = folder / "chat_template.jinja"
     if files:

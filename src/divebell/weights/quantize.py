@@ -10,6 +10,7 @@ import numpy as np
 
 from divebell import _native
 from divebell.errors import BadInput, Mismatch
+from divebell.weights.floats import packed
 from divebell.weights.formats import BF16, D4, D8, F32, OWN, Format
 from divebell.weights.tensor import Tensor
 
@@ -59,7 +60,7 @@ def encoded(tensor: Tensor, format: Format, importance: np.ndarray | None = None
     step = max(1, CHUNK // max(1, tensor.shape[-1]))
     for begin in range(0, len(rows), step):
         numbers = rows[begin : begin + step].f32()
-        yield _own(numbers, tensor.name, format, importance) if format in OWN else _bf16(numbers)
+        yield _own(numbers, tensor.name, format, importance) if format in OWN else packed(numbers, BF16)
 
 
 def _own(numbers: np.ndarray, name: str, format: Format, importance: np.ndarray | None) -> np.ndarray:
@@ -68,11 +69,3 @@ def _own(numbers: np.ndarray, name: str, format: Format, importance: np.ndarray 
         problem = "holds NaN, infinity or a number too large for 8 or 4 bits; load it with weights='f32'"
         raise Mismatch(f"tensor {name} {problem}")
     return out.reshape(-1)
-
-
-def _bf16(numbers: np.ndarray) -> np.ndarray:
-    """To the nearest, ties to even; NaN stays NaN."""
-    bits = numbers.view(np.uint32)
-    quiet = bits & 0xFFFF0000 | 0x400000
-    rounded = np.where(np.isnan(numbers), quiet, bits + 0x7FFF + (bits >> 16 & 1))
-    return (rounded >> 16).astype(np.uint16).reshape(-1).view(np.uint8)
