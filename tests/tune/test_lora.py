@@ -97,18 +97,20 @@ def test_what_was_trained_is_what_is_served_beside_the_weights(name, tiny, tmp_p
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "mistral", "deepseek_v2-lite", "deepseek_v3"])
 def test_what_was_trained_is_what_is_served_merged(name, tiny, tmp_path):
-    """Nats of divergence where the merged weights have 8 bits."""
-    method, ids = Lora(rank=4, alpha=8), texts(1, seed=9)[0]
+    """In float32, and in nats of divergence with 8 bits, which choose another expert for a few tokens."""
+    torch.manual_seed(0)
+    method, given = Lora(rank=4, alpha=8), texts(40, seed=9)
     trainee, _ = tuned(tiny(name), method, 3)
     merge.plan(trainee.checkpoint, read_adapter(method.save(trainee, tmp_path))).write(tmp_path / "merged")
     with torch.no_grad():
-        expected = trainee.logits([ids])
+        expected = [trainee.logits([ids]) for ids in given]
     with divebell.load(tmp_path / "merged", "f32", context=256) as llm:
-        assert np.abs(llm.logits(ids) - expected.numpy()).max() <= 2e-4 * expected.std()
+        for ids, rows in zip(given, expected, strict=True):
+            assert np.abs(llm.logits(ids) - rows.numpy()).max() <= 2e-4 * rows.std()
     with divebell.load(tmp_path / "merged", "q8", context=256) as llm:
-        found = torch.from_numpy(llm.logits(ids))
-    of_tokens = functional.kl_div(found.log_softmax(-1), expected.log_softmax(-1), log_target=True, reduction="none")
-    assert of_tokens.sum(-1).mean() <= 0.01
+        found = torch.cat([torch.from_numpy(llm.logits(ids)) for ids in given]).log_softmax(-1)
+    rows = torch.cat(expected).log_softmax(-1)
+    assert functional.kl_div(found, rows, log_target=True, reduction="batchmean") <= 0.01
 
 
 def test_the_router_is_left_alone_unless_asked(tiny):
