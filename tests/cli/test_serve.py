@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from servers import small_model
+from servers import adapter, small_model
 
 from divebell.cli import main
 
@@ -51,6 +51,14 @@ def test_how_fast_the_machine_reads_is_measured_once_it_is_ready(folder):
         assert float(share[1]) > 0
 
 
+def test_a_folder_of_adapters_is_open_to_clients(folder, tmp_path):
+    adapter(tmp_path / "sql", 1)
+    with serving(folder, "--adapters", tmp_path) as (_, url):
+        asked = {"lora_name": "sql", "lora_path": "sql"}
+        assert httpx.post(f"{url}/v1/load_lora_adapter", json=asked).json()["parent"] == folder.name
+        assert httpx.get(f"{url}/health").json()["models"] == [folder.name, "sql"]
+
+
 def test_what_a_signal_interrupts_ends_first(folder):
     with serving(folder) as (process, url):
         ask = {"model": folder.name, "prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": True}
@@ -71,6 +79,8 @@ def test_what_a_signal_interrupts_ends_first(folder):
         (["--max-body", "much"], "max_body is 'much'"),
         (["--port", "70000"], "port is 70000; it must be 0 to 65535"),
         (["--api-key-file", os.devnull], "has no keys"),
+        (["--adapters", "nowhere"], "--adapters is nowhere, which is not a folder"),
+        (["--adapters", ".", "--admin", "anna"], "--admin is anna, which no key is called; there are: none"),
         (["smollm2-135m", "smollm2-135m"], "two models are called smollm2-135m"),
         (["smollm2-135m@900TiB"], "the models' own budgets sum to 900.0 TiB"),
     ],

@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
+
 import divebell
 from divebell.models.synth import plan, synth
 from divebell.serve.keys import Keys
 from divebell.serve.limits import Limits
 from divebell.serve.server import Server, listen, url
 from divebell.serve.service import Service
+from divebell.serve.shelf import Shelf
 
 CONFIG = {
     "model_type": "llama",
@@ -36,6 +40,8 @@ TEMPLATE = (
     "{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 )
 
+GO_ON = {"prompt": "Once upon", "temperature": 0, "max_tokens": 12}
+
 
 def small_model(folder: Path, seed: int = 1, template: str | None = TEMPLATE) -> Path:
     """A folder with random weights and a vocabulary that encodes every text."""
@@ -52,6 +58,26 @@ def service_of(models: dict[str, Path], keys: dict | None = None, limits: Limits
     return service
 
 
+def adapter(folder, seed):
+    """A folder in peft's format, of a strength that is seen in the answer."""
+    rng, width, rank = np.random.default_rng(seed), CONFIG["hidden_size"], 4
+    tensors = {}
+    for layer in range(CONFIG["num_hidden_layers"]):
+        place = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        tensors[f"{place}.lora_A.weight"] = rng.standard_normal((rank, width), np.float32)
+        tensors[f"{place}.lora_B.weight"] = rng.standard_normal((width, rank), np.float32)
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def text(response):
+    choice = response.raise_for_status().json()["choices"][0]
+    return choice["text"] if "text" in choice else choice["message"]["content"]
+
+
 def slow(service: Service) -> Service:
     """A step takes some time, as a large model's does."""
     for served in service.models.values():
@@ -63,11 +89,11 @@ def slow(service: Service) -> Service:
 class Running:
     """url: where it listens. log: its access log."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, shelf: Shelf | None = None):
         self.service, self.log = service, io.StringIO()
         self._place = listen("127.0.0.1", 0)
         self.url = url(self._place)
-        self.server = Server(service, self.log)
+        self.server = Server(service, self.log, shelf)
         self._thread = threading.Thread(target=self.server.run, args=([self._place],))
 
     def start(self) -> None:
@@ -103,9 +129,9 @@ class Running:
 
 
 @contextmanager
-def running(service: Service) -> Iterator[Running]:
+def running(service: Service, shelf: Shelf | None = None) -> Iterator[Running]:
     with service:
-        one = Running(service)
+        one = Running(service, shelf)
         one.start()
         try:
             yield one

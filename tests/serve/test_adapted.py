@@ -1,34 +1,15 @@
 """Adapters under names of their own, on the server of their model."""
 
 import asyncio
-import json
 
 import httpx
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
-from servers import CONFIG, running, service_of, together
+from servers import GO_ON, adapter, running, service_of, text, together
 
 import divebell
 from divebell.errors import BadInput
 
 SAY = {"messages": [{"role": "user", "content": "Say something"}], "temperature": 0, "max_tokens": 12}
-GO_ON = {"prompt": "Once upon", "temperature": 0, "max_tokens": 12}
-
-
-def adapter(folder, seed):
-    """In peft's format, of a strength that is seen in the answer."""
-    rng, width, rank = np.random.default_rng(seed), CONFIG["hidden_size"], 4
-    tensors = {}
-    for layer in range(CONFIG["num_hidden_layers"]):
-        place = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
-        tensors[f"{place}.lora_A.weight"] = rng.standard_normal((rank, width), np.float32)
-        tensors[f"{place}.lora_B.weight"] = rng.standard_normal((width, rank), np.float32)
-    folder.mkdir()
-    save_file(tensors, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"], "bias": "none"}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +25,6 @@ def adapted(folder, folders):
         service.add_adapter(name, path, "small")
     with running(service) as one:
         yield one
-
-
-def text(response):
-    choice = response.raise_for_status().json()["choices"][0]
-    return choice["text"] if "text" in choice else choice["message"]["content"]
 
 
 @pytest.mark.parametrize("name", ["sql", "poet", None])

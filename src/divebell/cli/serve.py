@@ -16,6 +16,8 @@ from divebell.serve.memory import uncollected
 def serve(
     *models: str,
     adapter: Annotated[list[str] | None, Parameter(negative=())] = None,
+    adapters: Path | None = None,
+    admin: Annotated[list[str] | None, Parameter(negative=())] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     api_key_file: Path | None = None,
@@ -41,6 +43,10 @@ def serve(
     adapter
         NAME=FOLDER: an adapter in peft's format, which clients call NAME; NAME=FOLDER@MODEL where there are several
         models; may be given several times
+    adapters
+        a folder of adapters that clients may load and drop while the server runs
+    admin
+        name of a key whose owner may do so; may be given several times
     host
         address to listen on; one that other machines can reach needs an API key
     port
@@ -72,6 +78,7 @@ def serve(
     from divebell.serve.memory import keep_all, share_arenas
     from divebell.serve.server import check_reach, listen, run
     from divebell.serve.service import Service
+    from divebell.serve.shelf import Shelf
 
     limits = Limits(parse_bytes(max_body, "max_body"), max_prompt, max_output, max_queue, time_limit, grace)
     share_arenas()
@@ -79,14 +86,15 @@ def serve(
     check_reach(host, keys)
     loading = loading or Loading()
     wanted = shared(models, loading.ram)
-    adapters = [parsed_adapter(one, [each.name for each in wanted]) for one in adapter or ()]
+    shelf = Shelf(adapters, keys, admin or ()) if adapters else None
+    given = [parsed_adapter(one, [each.name for each in wanted]) for one in adapter or ()]
     place = listen(host, port)
     hosts = frozenset(name.lower() for name in ("localhost", socket.gethostname(), host, *(allow_host or ())))
     with Service(keys, limits, hosts, tuple(cors or ())) as service:
         for one in wanted:
             llm = replace(loading, ram=str(one.ram)).load(one.model)
             service.add(one.name, llm)
-        for name, folder, model in adapters:
+        for name, folder, model in given:
             service.add_adapter(name, folder, model)
         keep_all()
-        run(service, place)
+        run(service, place, shelf)

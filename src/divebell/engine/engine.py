@@ -19,6 +19,8 @@ from divebell.errors import BadInput
 from divebell.models.adapter import Adapter
 from divebell.weights.adapter import AdapterFile
 
+_PAGES = ("pages_total", "pages_free", "pages_lent")
+
 
 class Engine:
     """The only one to touch the core. Everything here may be called from any thread."""
@@ -52,6 +54,8 @@ class Engine:
 
     def adapter(self, name: str | None) -> Adapter | None:
         """By its name; None for None. BadInput for a name that there is not."""
+        if name is None:  # not worth waiting for a step to end
+            return None
         with self._lock:
             return self._open_core().adapters.get(name)
 
@@ -83,13 +87,17 @@ class Engine:
         return core is not None and bool(core.scheduler.waiting or core.scheduler.running)
 
     def state(self) -> dict[str, int]:
-        """How many requests wait and run, how many pages the cache has, and how many of them can be had."""
+        """How many requests wait and run, and adapters there are; pages of the cache, those to be had, those lent."""
         core = self._core
         if core is None:
-            return {"waiting": 0, "running": 0, "pages_total": 0, "pages_free": 0}
-        waiting, running = len(core.scheduler.waiting), len(core.scheduler.running)
-        free, total = core.tree.available, core.cache.num_pages
-        return {"waiting": waiting, "running": running, "pages_total": total, "pages_free": free}
+            return dict.fromkeys(("waiting", "running", "adapters", *_PAGES), 0)
+        pages = (core.cache.num_pages, core.tree.available, core.cache.lent_pages)
+        return {
+            "waiting": len(core.scheduler.waiting),
+            "running": len(core.scheduler.running),
+            "adapters": len(core.adapters.named),
+            **dict(zip(_PAGES, pages, strict=True)),
+        }
 
     def check_integrity(self) -> None:
         """Raises RuntimeError if a page of the cache is lost, or owned twice."""

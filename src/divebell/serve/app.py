@@ -17,23 +17,24 @@ from divebell.serve.anthropic import messages
 from divebell.serve.complaint import complaint
 from divebell.serve.errors import as_refusal
 from divebell.serve.gate import Gate
-from divebell.serve.openai import chat, completions, embeddings, models, responses
+from divebell.serve.openai import adapters, chat, completions, embeddings, models, responses
 from divebell.serve.paths import PAGE, SIGN_IN
 from divebell.serve.record import record_of
 from divebell.serve.refusal import anthropic_error, openai_error
 from divebell.serve.service import Service
+from divebell.serve.shelf import Shelf
 from divebell.serve.ui import sign_in
 from divebell.serve.ui.mount import Mount, Page
 
-PARTS = (admin, chat, completions, embeddings, models, responses, messages, sign_in)
+PARTS = (admin, adapters, chat, completions, embeddings, models, responses, messages, sign_in)
 
 
-def make_app(service: Service, log: TextIO | None = None) -> FastAPI:
-    """log: where a JSON line for each request goes; by default stdout."""
+def make_app(service: Service, log: TextIO | None = None, shelf: Shelf | None = None) -> FastAPI:
+    """log: where a JSON line for each request goes; by default stdout. shelf: of adapters that clients may load."""
     access = AccessLog(service, log)
     page = Page(service, access)
     app = FastAPI(title="divebell", version=__version__, docs_url=None, redoc_url=None, lifespan=page.lifespan)
-    app.state.service = service
+    app.state.service, app.state.shelf = service, shelf
     for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(HTTPException, lambda request, error: refused(request.scope, error))

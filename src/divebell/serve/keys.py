@@ -19,6 +19,10 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._named)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._named)
+
     def owner(self, key: str) -> str | None:
         """The name of a key, or None. All keys are compared, each in constant time."""
         given = key.encode("utf-8", "surrogateescape")

@@ -40,6 +40,7 @@ class Metrics:
         self.batch = _histogram(registry, "batch_size", "answers and prompts that shared a step", _BATCHES)
         self.waiting = _gauge(registry, "waiting", "answers that wait for room", model)
         self.running = _gauge(registry, "running", "answers that are computed", model)
+        self.adapters = _gauge(registry, "adapters", "adapters that requests may ask for", model)
         self.pages = _gauge(registry, "cache_pages", "pages of the cache", ["model", "state"])
 
     def request(self, record: Record, known: bool) -> None:
@@ -98,11 +99,11 @@ class ModelMetrics:
                 metrics.per_token.labels(name).observe((times.last - times.first) / (answered - 1))
 
     def watch(self, state: Callable[[], dict[str, int]]) -> None:
-        """state: current numbers, asked for when somebody looks: waiting, running, and pages by kind."""
+        """state: current numbers, asked for when somebody looks: waiting, running, adapters, and pages by kind."""
         metrics, name = self._metrics, self._name
-        for key in ("waiting", "running"):
+        for key in ("waiting", "running", "adapters"):
             getattr(metrics, key).labels(name).set_function(lambda key=key: state()[key])
-        for kind in ("total", "free"):
+        for kind in ("total", "free", "lent"):
             metrics.pages.labels(name, kind).set_function(lambda kind=kind: state()[f"pages_{kind}"])
 
 

@@ -20,13 +20,15 @@ DEFAULTS = {"temperature": 1.0}
 class Offer:
     """What clients call by one name: a model, or a model with an adapter.
 
-    created: seconds since 1970 when it was loaded. adapter: its name in the engine. run: see `Served.run`.
+    created: seconds since 1970 when it was loaded. adapter: its name in the engine. parent: the model that it changes.
+    run: see `Served.run`.
     """
 
     run: Callable[[list[Generation], Record], AbstractAsyncContextManager[Job]]
 
     def __init__(self, name: str, llm: LLM, limits: Limits, adapter: str | None = None):
         self.name, self.llm, self.limits, self.adapter = name, llm, limits, adapter
+        self.parent: str | None = None
         self.created = int(time.time())
 
     def options(self, given: Mapping[str, object]) -> dict[str, object]:
@@ -91,7 +93,7 @@ class Adapted(Offer):
 
     def __init__(self, name: str, base: Served):
         super().__init__(name, base.llm, base.limits, name)
-        self.run = base.run
+        self.run, self.parent = base.run, base.name
 
 
 def seeded(options: Mapping[str, object], count: int) -> list[dict[str, object]]:

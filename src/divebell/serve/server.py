@@ -15,6 +15,7 @@ from divebell.errors import BadInput
 from divebell.serve.app import make_app
 from divebell.serve.keys import Keys
 from divebell.serve.service import Service
+from divebell.serve.shelf import Shelf
 
 LOG = logging.getLogger(__name__)
 BACKLOG = 1024
@@ -60,12 +61,19 @@ def url(place: socket.socket) -> str:
 class Server(uvicorn.Server):
     """The first signal drains: no new requests, those in flight have the grace time. The second ends it at once.
 
-    log: where a JSON line for each request goes; by default stdout. ready: called when it listens.
+    log: where a JSON line for each request goes; by default stdout. shelf: of adapters that clients may load. ready:
+    called when it listens.
     """
 
-    def __init__(self, service: Service, log: TextIO | None = None, ready: Callable[[], None] = lambda: None):
+    def __init__(
+        self,
+        service: Service,
+        log: TextIO | None = None,
+        shelf: Shelf | None = None,
+        ready: Callable[[], None] = lambda: None,
+    ):
         config = uvicorn.Config(
-            make_app(service, log),
+            make_app(service, log, shelf),
             access_log=False,
             log_config=None,
             log_level=logging.WARNING,
@@ -100,7 +108,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def run(service: Service, place: socket.socket) -> None:
+def run(service: Service, place: socket.socket, shelf: Shelf | None = None) -> None:
     """Until a signal, and then until the requests in flight have ended or the grace time is over."""
     with place:
-        Server(service, ready=service.measure).run([place])
+        Server(service, shelf=shelf, ready=service.measure).run([place])

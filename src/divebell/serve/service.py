@@ -52,6 +52,10 @@ class Service:
         self.models[model].llm.add_adapter(name, path)
         self.adapted[name] = Adapted(name, self.models[model])
 
+    def drop_adapter(self, name: str) -> None:
+        """One that is served: no new request finds it, those that have begun end with it."""
+        self.adapted.pop(name).llm.drop_adapter(name)
+
     def measure(self) -> None:
         """How fast this machine reads; to be called before memory fills up. In the place of a step, so that no request
         disturbs it; one that comes meanwhile waits up to a quarter of a second."""

@@ -1,5 +1,6 @@
 """/v1/models."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
@@ -14,31 +15,36 @@ router = APIRouter()
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, object]:
     """All that are served; in Anthropic's words for a client that sends `anthropic-version`."""
-    told = [_told(served, request) for served in service_of(request).offers.values()]
-    if not _is_anthropic(request):
-        return {"object": "list", "data": told}
-    return {"data": told, "has_more": False, "first_id": told[0]["id"], "last_id": told[-1]["id"]}
+    form = _form(request)
+    listed = [form(offer) for offer in service_of(request).offers.values()]
+    if form is told:
+        return {"object": "list", "data": listed}
+    return {"data": listed, "has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
 
 
 @router.get("/v1/models/{name:path}")
 async def model(name: str, request: Request) -> dict[str, object]:
     """One of them."""
-    return _told(service_of(request).model(name, record_of(request.scope)), request)
+    return _form(request)(service_of(request).model(name, record_of(request.scope)))
 
 
-def _is_anthropic(request: Request) -> bool:
-    return "anthropic-version" in request.headers
+def _form(request: Request) -> Callable[[Offer], dict[str, object]]:
+    return _anthropic if "anthropic-version" in request.headers else told
 
 
-def _told(served: Offer, request: Request) -> dict[str, object]:
-    """max_model_len: tokens that a prompt and its answer may have together, under the name that vLLM gives it."""
-    if _is_anthropic(request):
-        created = datetime.fromtimestamp(served.created, UTC).isoformat()
-        return {"type": "model", "id": served.name, "display_name": served.name, "created_at": created}
+def _anthropic(offer: Offer) -> dict[str, object]:
+    created = datetime.fromtimestamp(offer.created, UTC).isoformat()
+    return {"type": "model", "id": offer.name, "display_name": offer.name, "created_at": created}
+
+
+def told(offer: Offer) -> dict[str, object]:
+    """max_model_len: tokens that a prompt and its answer may have together; parent: the model that an adapter changes;
+    both under the names that vLLM gives them."""
     return {
-        "id": served.name,
+        "id": offer.name,
         "object": "model",
-        "created": served.created,
+        "created": offer.created,
         "owned_by": "divebell",
-        "max_model_len": served.llm.context,
+        "max_model_len": offer.llm.context,
+        "parent": offer.parent,
     }
