@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divebell.errors import BadFile
-from divebell.evaluate.journal import COUNTED, Journal
+from divebell.evaluate.cost import COUNTED
+from divebell.evaluate.journal import Journal
 
 SETTINGS = {"model": {"files": {"a.gguf": "0" * 64}}, "chat": False}
 

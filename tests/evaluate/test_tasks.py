@@ -90,7 +90,7 @@ def test_a_missing_folder_is_told(tmp_path):
 def test_a_damaged_row_is_named(tmp_path):
     (tmp_path / "gsm8k").mkdir()
     (tmp_path / "gsm8k/test.jsonl").write_text('{"question": "?", "answer": "#### 1"}\n{"quest\n')
-    with pytest.raises(BadFile, match=r"test.jsonl: line 2: is not a JSON object"):
+    with pytest.raises(BadFile, match=r"test.jsonl: line 2: is not valid JSON"):
         benchmarks(["gsm8k"], tmp_path, 0)
 
 

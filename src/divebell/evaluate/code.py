@@ -3,19 +3,15 @@
 HumanEval: Chen et al. 2021, arXiv 2107.03374. MBPP: Austin et al. 2021, arXiv 2108.07732.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from divebell.errors import BadFile, BadInput
+from divebell.evaluate.rows import placed_rows
 from divebell.evaluate.sandbox import Limits, Outcome, run_code
-from divebell.weights.strict_json import parse_object
 
-_MOST_BYTES = 64 << 20
-_GZIP = b"\x1f\x8b"
 _HUMANEVAL_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")  # section 2.1 there
 _MBPP_STOPS = ("[DONE]",)
 _MBPP_PROMPT = """You are an expert Python programmer, and here is your task: {} Your code should pass these tests:
@@ -103,24 +99,7 @@ class _Row:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    lines = [(number, line) for number, line in enumerate(_read(path).splitlines(), 1) if line.strip()]
-    if not lines:
+    found = placed_rows(path)
+    if not found:
         raise BadFile(path, "problems", "there are none")
-    for number, line in lines:
-        place = f"line {number}"
-        yield _Row(parse_object(line, path, place), path, place)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == _GZIP
-        with (gzip.open if packed else open)(path, "rb") as file:
-            raw = file.read(_MOST_BYTES + 1)
-    except (EOFError, zlib.error):
-        raise BadFile(path, "gzip", "is damaged or ends too early") from None
-    except OSError as problem:
-        raise BadFile(path, "problems", f"can't be read: {problem.strerror or problem}") from None
-    if len(raw) > _MOST_BYTES:
-        raise BadFile(path, "problems", f"are larger than the {_MOST_BYTES} bytes allowed")
-    return raw
+    return (_Row(fields, path, place) for place, fields in found)

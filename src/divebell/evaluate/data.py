@@ -4,16 +4,15 @@ A data set NAME (the last part of its hub id, in lower case) lies in DIR/NAME as
 DIR/NAME/CONFIG where the hub has several; those below lie as their makers distribute them.
 """
 
-import gzip
-import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from divebell.errors import BadFile, BadInput
+from divebell.evaluate.rows import Rows, placed_texts, rows
 
-Rows = list[dict[str, Any]]
+_rows = cache(rows)  # one file may hold those of many tasks
 
 
 def splits(folder: Path, dataset: str, config: str | None) -> dict[str, Rows]:
@@ -26,7 +25,7 @@ def splits(folder: Path, dataset: str, config: str | None) -> dict[str, Rows]:
             f"--data {folder} has no folder {place!r} with the rows of {dataset}; put SPLIT.jsonl files there, "
             "or leave --data out to fetch them from the hub"
         )
-    found = {split: rows for split, rows in read(folder / place, config or "").items() if rows}
+    found = {split: own for split, own in read(folder / place, config or "").items() if own}
     if not found:
         raise BadInput(f"{folder / place} has no rows of {dataset} {config or ''}".rstrip())
     return found
@@ -40,8 +39,8 @@ def _plain(folder: Path, config: str) -> dict[str, Rows]:
 def _mmlu(folder: Path, subject: str) -> dict[str, Rows]:
     """One file for each split, with all subjects in it."""
     return {
-        split: [row for row in rows if subject in ("", "all", row.get("subject"))]
-        for split, rows in _plain(folder, "").items()
+        split: [row for row in own if subject in ("", "all", row.get("subject"))]
+        for split, own in _plain(folder, "").items()
     }
 
 
@@ -52,12 +51,12 @@ def _mgsm(folder: Path, language: str) -> dict[str, Rows]:
 
 
 def _problems(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_lines(path), 1):
+    for place, line in placed_texts(path):
         question, _, answer = line.rpartition("\t")
         try:
             value = float(answer.replace(",", ""))
         except ValueError:
-            raise BadFile(path, f"line {number}", "is not a question, a tab and a number") from None
+            raise BadFile(path, place, "is not a question, a tab and a number") from None
         yield {"question": question, "answer": None, "answer_number": int(value) if value.is_integer() else value}
 
 
@@ -77,27 +76,3 @@ _PLACES: dict[str, tuple[str, Callable[[Path, str], dict[str, Rows]]]] = {
 
 def _files(folder: Path) -> list[Path]:
     return sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")])
-
-
-@cache  # one file may hold the rows of many tasks
-def _rows(path: Path) -> Rows:
-    return [_row(path, number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
-
-
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict):
-        raise BadFile(path, f"line {number}", "is not a JSON object")
-    return row
-
-
-def _lines(path: Path) -> list[str]:
-    """Cut at \\n alone: rows may hold Unicode's other line ends."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return data.decode().removesuffix("\n").split("\n")
-    except (ValueError, EOFError, gzip.BadGzipFile) as problem:
-        raise BadFile(path, "the file", f"can't be read: {problem}") from None

@@ -14,8 +14,9 @@ from divebell.engine.identity import file_identity
 from divebell.engine.llm import LLM, ChatPrompt
 from divebell.engine.sequence import Sequence as Run
 from divebell.errors import BadInput
+from divebell.evaluate.cost import Cost
 from divebell.evaluate.likelihood import Likelihood, readings
-from divebell.evaluate.model import Answered, Cost
+from divebell.evaluate.model import Answered
 from divebell.evaluate.question import Question
 from divebell.text.events import Content
 

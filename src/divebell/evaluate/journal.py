@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from divebell.errors import BadFile
+from divebell.evaluate.cost import COUNTED
 
 Row = dict[str, Any]
 Key = tuple[str, int, int]
-COUNTED = ("seconds", "prompt_tokens", "cached_tokens", "completion_tokens", "joules", "grams_co2", "dollars")
 FIELDS = {"task", "id", "sample", "digest", "scores", *COUNTED}
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from divebell.evaluate.cost import COUNTED
 from divebell.evaluate.intervals import Difference, Interval, difference, interval
-from divebell.evaluate.journal import COUNTED, Row
+from divebell.evaluate.journal import Row
 from divebell.evaluate.published import Published, published
 from divebell.evaluate.tasks import Benchmark
 
