@@ -7,6 +7,8 @@ import small_data
 import talkers
 
 from divebell.cli import main
+from divebell.errors import NoSandbox
+from divebell.evaluate.sandbox import check_sandbox
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,18 @@ def test_several_answers_to_a_question_count_as_their_mean(run):
     [found] = told["models"][0]["results"]
     assert (found["questions"], found["samples"]) == (2, 3)
     assert 6 <= found["cost"]["completion_tokens"] <= 30
+
+
+def test_programs_are_run_and_several_to_a_problem_give_pass_at_k(run):
+    try:
+        check_sandbox()
+    except NoSandbox as refusal:
+        pytest.skip(str(refusal))
+    drawn = ["--samples", "3", "--temperature", "1", "--max-tokens", "4"]
+    told = json.loads(run("--tasks", "humaneval", "--limit", "2", *drawn, "--json"))
+    [found] = told["models"][0]["results"]
+    assert [score["metric"] for score in found["scores"]] == ["pass@1", "pass@3"]
+    assert (found["questions"], found["of"], found["samples"]) == (2, 2, 3)
 
 
 def test_two_models_are_compared_on_the_same_questions(run, model, tmp_path):

@@ -7,6 +7,8 @@ import small_data
 import talkers
 
 import divebell
+from divebell.errors import NoSandbox
+from divebell.evaluate.sandbox import check_sandbox
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,11 @@ def talker(tmp_path_factory) -> Path:
 def llm(talker):
     with divebell.load(talker, weights="f32", threads=1) as llm:
         yield llm
+
+
+@pytest.fixture
+def contained():
+    try:
+        check_sandbox()
+    except NoSandbox as refusal:
+        pytest.skip(str(refusal))

@@ -23,8 +23,28 @@ def mmlu(subject: str, count: int) -> list[dict]:
     ]
 
 
+def problem(i: int) -> dict:
+    """HumanEval's: add i. `    return n + i` solves it."""
+    prompt = f'def add(n):\n    """Adds {i}."""\n'
+    test = f"def check(candidate):\n    assert candidate(5) == {5 + i}\n"
+    return {"task_id": f"HumanEval/{i}", "prompt": prompt, "test": test, "entry_point": "add"}
+
+
+def task(i: int) -> dict:
+    """MBPP's: add `one` to i. `code` solves it."""
+    tests = [f"assert add(one, {i}) == {i + 1}", "assert add(-1, one) == 0", "assert add(one, one) == 2"]
+    return {
+        "text": f"Write a function to add two numbers, {i}.",
+        "code": "def add(a, b):\n    return a + b",
+        "task_id": i,
+        "test_setup_code": "one = 1",
+        "test_list": tests,
+        "challenge_test_list": [],
+    }
+
+
 def folder(path: Path) -> Path:
-    """mmlu: 12 questions of two subjects each; gsm8k 6; mgsm (de) 4; xcopa (sw) 6."""
+    """mmlu: 12 questions of two subjects each; gsm8k 6; mgsm (de) 4; xcopa (sw) 6; humaneval 3; mbpp 2."""
     rows = [*mmlu("anatomy", 12), *mmlu("virology", 12)]
     _lines(path / "mmlu/test.jsonl", rows)
     _lines(path / "mmlu/dev.jsonl", [*mmlu("anatomy", 5), *mmlu("virology", 5)])
@@ -40,4 +60,6 @@ def folder(path: Path) -> Path:
     ]
     _lines(path / "xcopa/data/sw/test.sw.jsonl", pairs)
     _lines(path / "xcopa/data/sw/val.sw.jsonl", pairs)
+    _lines(path / "humaneval/HumanEval.jsonl", [problem(i) for i in range(3)])
+    _lines(path / "mbpp/mbpp.jsonl", [task(i) for i in (1, 2, 3, 4, 5, 11, 12, 511, 601)])
     return path

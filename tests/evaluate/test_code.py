@@ -2,56 +2,41 @@
 
 import gzip
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+import small_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divebell.errors import BadFile, BadInput, NoSandbox
-from divebell.evaluate.code import cut, humaneval, judge, mbpp, pass_at_1
-from divebell.evaluate.sandbox import Limits, check_sandbox
+from divebell.errors import BadFile, BadInput, NoSandbox, Unsupported
+from divebell.evaluate import sandbox
+from divebell.evaluate.code import code_in, humaneval, judge, mbpp, pass_at
+from divebell.evaluate.question import Manner, Question, question
+from divebell.evaluate.sandbox import check_sandbox
+from divebell.evaluate.tasks import benchmarks
 
 HUMANEVAL = Path(__file__).parent / "data" / "HumanEval.jsonl.gz"
-MBPP_ROW = {
-    "text": "Write a function to add two numbers.",
-    "code": "def add(a, b):\n    return a + b",
-    "task_id": 11,
-    "test_setup_code": "one = 1",
-    "test_list": ["assert add(one, 2) == 3", "assert add(-1, one) == 0"],
-    "challenge_test_list": [],
-}
 
 
-@pytest.fixture
-def contained():
-    try:
-        check_sandbox()
-    except NoSandbox as refusal:
-        pytest.skip(str(refusal))
+def asked(name: str, rows: Path, manner: Manner = Manner()) -> Question:  # noqa: B008 - frozen
+    [benchmark] = benchmarks([name], rows, None)
+    return question(*benchmark.questions[0], 0, manner)
 
 
-@pytest.fixture
-def rows(tmp_path):
-    def write(*rows: dict) -> Path:
-        path = tmp_path / "rows.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return path
-
-    return write
-
-
-def solutions() -> list[str]:
+def problems() -> list[dict]:
     with gzip.open(HUMANEVAL) as file:
-        return [json.loads(line)["canonical_solution"] for line in file]
+        return [json.loads(line) for line in file]
 
 
 def judged(step: int) -> dict[str, bool]:
-    pairs = list(zip(humaneval(HUMANEVAL), solutions(), strict=True))[::step]
+    rows = problems()[::step]
     with ThreadPoolExecutor(2) as pool:
-        outcomes = pool.map(judge, *zip(*pairs, strict=True))
-        return {problem.name: outcome.passed for (problem, _), outcome in zip(pairs, outcomes, strict=True)}
+        outcomes = pool.map(lambda row: judge(humaneval, row, row["canonical_solution"]), rows)
+        return {row["task_id"]: outcome.passed for row, outcome in zip(rows, outcomes, strict=True)}
 
 
 def test_the_released_solutions_pass(contained):
@@ -66,56 +51,120 @@ def test_all_the_released_solutions_pass(contained):
 
 
 def test_what_is_wrong_fails(contained):
-    first, solution = humaneval(HUMANEVAL)[0], solutions()[0]
+    first = problems()[0]
+    solution = first["canonical_solution"]
     for wrong in (solution.replace("<", ">"), "    pass\n", "    raise SystemExit(0)\n", "", "    return (\n"):
-        assert judge(first, wrong).status == "failed"
-    assert judge(first, "    while True: pass\n", Limits(seconds=1)).status == "timed out"
+        assert judge(humaneval, first, wrong).status == "failed"
 
 
-def test_what_comes_after_the_answer_is_cut(contained):
-    first, solution = humaneval(HUMANEVAL)[0], solutions()[0]
-    for more in ("def other(:", "class X(", "# so (", "if (", "print(("):
-        assert judge(first, f"{solution}\n{more}").passed
-    assert not judge(first, f"{solution}\n(((").passed
+def test_humaneval_is_asked_as_lm_eval_does_and_scored_in_the_sandbox(contained, rows):
+    made = asked("humaneval", rows)
+    [instance] = made.instances
+    text, wanted = instance.args
+    assert text == small_data.problem(0)["prompt"].rstrip("\n") or text == small_data.problem(0)["prompt"]
+    assert wanted["until"] == ["\nclass", "\ndef", "\n#", "\nif", "\nprint"]
+    assert (wanted["max_gen_toks"], wanted["do_sample"]) == (1024, False)
+    assert made.scores(["    return n + 0\n"]) == {"pass@1": 1.0}
+    assert made.scores(["    return n + 1\n"]) == {"pass@1": 0.0}
 
 
-@given(st.text("abdef\n #"), st.lists(st.sampled_from(["\ndef", "\n#", "a"]), max_size=3))
-def test_cut_is_the_longest_beginning_without_a_stop(text, stops):
-    found = cut(text, stops)
-    assert text.startswith(found)
-    assert not any(stop in found for stop in stops)
-    assert found == text or any(text[len(found) :].startswith(stop) for stop in stops)
+def test_instructed_models_are_asked_in_their_chat_format(contained, rows):
+    told = []
+
+    def template(messages, add_generation_prompt=True):
+        told.append((messages, add_generation_prompt))
+        return json.dumps(messages)
+
+    made = asked("humaneval_instruct", rows, Manner(template))
+    messages, opened = told[-1]
+    assert [one["role"] for one in messages] == ["user", "assistant"]
+    assert "passes the tests" in messages[0]["content"]
+    assert messages[1]["content"].startswith("Here is the completed function:\n```python\ndef add(n):")
+    assert not opened
+    assert made.scores(["    return n + 0\n```\nIt adds."]) == {"pass@1": 1.0}
+    assert made.scores(["Sure:\n```python\ndef add(n):\n    return n\n```"]) == {"pass@1": 1.0}
+    assert made.scores(["    return n - 1\n```\nIt adds."]) == {"pass@1": 0.0}
 
 
-def test_mbpp(contained, rows):
-    [problem] = mbpp(rows(MBPP_ROW))
-    assert problem.name == "MBPP/11"
-    assert problem.prompt.endswith("pass these tests:\n\nassert add(one, 2) == 3\nassert add(-1, one) == 0\n[BEGIN]\n")
-    assert judge(problem, MBPP_ROW["code"] + "\n[DONE]\n(((").passed
-    assert not judge(problem, MBPP_ROW["code"].replace("+", "-")).passed
+def test_mbpp_has_the_three_examples_of_the_paper(contained, rows):
+    made = asked("mbpp", rows)
+    text, wanted = made.instances[0].args
+    assert re.findall(r"two numbers, (\d+)\.", text) == ["2", "3", "4", "11"]
+    assert text.count("[DONE]") == 3
+    assert text.endswith("assert add(one, one) == 2\n[BEGIN]\n")
+    assert wanted["until"] == ["[DONE]"]
+    right = small_data.task(11)["code"]
+    assert made.scores([right]) == {"pass@1": 1.0}
+    assert made.scores([right.replace("+", "-")]) == {"pass@1": 0.0}
 
 
-def test_pass_at_1_is_the_mean_over_problems_of_the_share_of_samples():
-    assert pass_at_1([[True, False], [True], [False]]) == pytest.approx(0.5)
-    for nothing in ([], [[True], []]):
-        with pytest.raises(BadInput, match="at least one"):
-            pass_at_1(nothing)
+def test_mbpp_for_instructed_models(contained, rows):
+    made = asked("mbpp_instruct", rows)
+    right = small_data.task(11)["code"]
+    assert made.scores([f"{right}\n```\nThat is all."]) == {"pass@1": 1.0}
+    assert made.scores([f"I write:\n```python\n{right}\n```\n"]) == {"pass@1": 1.0}
+    assert made.scores(["I can't."]) == {"pass@1": 0.0}
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("answer", "code"),
     [
-        ({"task_id": "x"}, "line 2, task_id: must be a whole number, is str"),
-        ({"test_list": "assert"}, "line 2, test_list: must be a list of texts, is str"),
-        ({"test_list": [1]}, "line 2, test_list: must be a list of texts"),
-        ({"text": None}, "line 2, text: must be a text, is NoneType"),
+        ("    return 1\n```\nDone.", "    return 1\n"),
+        ("Here:\n```python\ndef f():\n    pass\n```\nand ```x```", "def f():\n    pass\n"),
+        ("```\nimport os\n\ndef f():\n    pass", "\nimport os\n\ndef f():\n    pass"),
+        ("no code", "no code"),
+        ("", ""),
     ],
 )
-def test_a_wrong_row_is_named(rows, change, says):
+def test_code_is_found_in_an_answer(answer, code):
+    assert code_in(answer) == code
+
+
+def test_without_a_sandbox_nothing_is_asked(rows, monkeypatch):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda _: None)
+    check_sandbox.cache_clear()
+    try:
+        with pytest.raises(NoSandbox, match="bwrap is not installed; it needs Linux with bubblewrap"):
+            benchmarks(["mbpp"], rows, None)
+    finally:
+        check_sandbox.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["humaneval_plus", "humaneval_64_instruct"])
+def test_other_tasks_that_run_programs_are_refused(name, rows, monkeypatch):
+    from divebell.evaluate import tasks
+
+    monkeypatch.setitem(tasks.KNOWN, name, tasks.Known("humaneval"))
+    with pytest.raises(Unsupported, match=f"the task '{name}' is not supported; known: humaneval, humaneval_instruct"):
+        benchmarks([name], rows, None)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=7), st.integers(1, 7))
+def test_pass_at_k_is_the_share_of_choices_of_k_answers_in_which_one_passes(passed, k):
+    if k > len(passed):
+        with pytest.raises(BadInput, match=f"pass@{k} needs at least {k} answers"):
+            pass_at(k, passed)
+    else:
+        chosen = [any(some) for some in combinations(passed, k)]
+        assert pass_at(k, passed) == pytest.approx(sum(chosen) / len(chosen))
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "row", "change", "says"),
+    [
+        ("mbpp", small_data.task(11), {"task_id": "x"}, "line 2, task_id: must be int, is str"),
+        ("mbpp", small_data.task(11), {"test_list": "assert"}, "line 2, test_list: must be list, is str"),
+        ("mbpp", small_data.task(11), {"text": None}, "line 2, text: must be str, is NoneType"),
+        ("HumanEval", small_data.problem(0), {"prompt": 1}, "line 2, prompt: must be str, is int"),
+    ],
+)
+def test_a_wrong_row_is_named(contained, tmp_path, benchmark, row, change, says):
+    path = tmp_path / benchmark.lower() / f"{benchmark}.jsonl"
+    path.parent.mkdir()
+    path.write_text(json.dumps(row) + "\n" + json.dumps(row | change) + "\n")
     with pytest.raises(BadFile, match=says):
-        mbpp(rows(MBPP_ROW, MBPP_ROW | change))
+        benchmarks([benchmark.lower()], tmp_path, None)
 
 
-def test_a_file_without_problems_is_refused(rows):
-    with pytest.raises(BadFile, match="there are none"):
-        humaneval(rows())
+def test_a_setup_comes_before_the_tests():
+    assert mbpp(small_data.task(3), "x = 1").split("\n")[:3] == ["x = 1", "one = 1", "assert add(one, 3) == 4"]

@@ -29,6 +29,8 @@ def test_each_figure_has_a_source_and_a_date_and_belongs_to_a_benchmark_that_can
         ("models/Mistral-7B-v0.1", "gsm8k", [52.2]),
         ("Mistral-7B-v0.1", "aime24", []),
         ("smollm2-135m", "mmlu", []),
+        ("qwen2.5-coder-1.5b qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", "humaneval_instruct", [70.7]),
+        ("Qwen/Qwen2.5-Coder-1.5B", "humaneval_instruct", []),
     ],
 )
 def test_the_longest_name_that_fits_counts(model, benchmark, values):

@@ -1,105 +1,96 @@
-"""HumanEval and MBPP: problems whose answer is a program, and whether it passes the tests that come with them.
+"""HumanEval and MBPP: the program that an answer makes, and whether it passes the tests that come with its problem.
 
-HumanEval: Chen et al. 2021, arXiv 2107.03374. MBPP: Austin et al. 2021, arXiv 2108.07732.
+HumanEval: Chen et al. 2021, arXiv 2107.03374. MBPP: Austin et al. 2021, arXiv 2108.07732. What is asked, and where an
+answer ends, is lm-eval's; its own scoring would run programs on this machine as they are, so it is never imported.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from statistics import fmean
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import comb
+from typing import Any
 
-from divebell.errors import BadFile, BadInput
-from divebell.evaluate.rows import placed_rows
-from divebell.evaluate.sandbox import Limits, Outcome, run_code
+from divebell.errors import BadInput
+from divebell.evaluate.sandbox import Outcome, check_sandbox, run_code
 
-_HUMANEVAL_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")  # section 2.1 there
-_MBPP_STOPS = ("[DONE]",)
-_MBPP_PROMPT = """You are an expert Python programmer, and here is your task: {} Your code should pass these tests:
+Row = dict[str, Any]
+METRIC = "pass@1"
+_EXAMPLES = (2, 3, 4)  # MBPP's task ids of the paper's examples
+_THEIR_OWN = ("unsafe_code", "metric_list", "filter_list", "repeats")
 
-{}
-[BEGIN]
-"""
+
+def humaneval(row: Row, answer: str) -> str:
+    """The prompt, which is the head of a function, goes on with the answer."""
+    return f"{row['prompt']}{answer}\n{row['test']}\ncheck({row['entry_point']})\n"
+
+
+def humaneval_instruct(row: Row, answer: str) -> str:
+    return humaneval(row, code_in(answer))
+
+
+def mbpp(row: Row, answer: str) -> str:
+    tests = "\n".join(row["test_list"])
+    return f"{answer}\n{row['test_setup_code']}\n{tests}\n"
+
+
+def mbpp_instruct(row: Row, answer: str) -> str:
+    return mbpp(row, code_in(answer))
+
+
+def code_in(answer: str) -> str:
+    """Of an answer with code between fences, the first part that defines a function. Where none does: what stands
+    before the first fence, as the answer to a prompt that has opened it."""
+    parts = re.split(r"```(?:\w+\n)?", answer)
+    return next((part for part in parts if re.search(r"^\s*def \w", part, re.MULTILINE)), parts[0])
+
+
+def _examples(rows: Iterable[Row]) -> list[Row]:
+    """MBPP's, those of the paper first."""
+    return sorted(rows, key=lambda row: (row["task_id"] not in _EXAMPLES, row["task_id"]))
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """prompt: what the model continues, until one of `stops`. before, after: what the program has around that."""
+class Form:
+    """Of one of lm-eval's tasks. changes: to its definition."""
 
-    name: str
-    prompt: str
-    before: str
-    after: str
-    stops: tuple[str, ...]
-
-    def program(self, completion: str) -> str:
-        return self.before + cut(completion, self.stops) + self.after
+    program: Callable[[Row, str], str]
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
-def humaneval(path: Path) -> list[Problem]:
-    """From HumanEval.jsonl, also gzipped. Raises BadFile."""
-    problems = []
-    for row in _rows(path):
-        prompt, test, function = (row.text(name) for name in ("prompt", "test", "entry_point"))
-        after = f"\n{test}\ncheck({function})\n"
-        problems.append(Problem(row.text("task_id"), prompt, prompt, after, _HUMANEVAL_STOPS))
-    return problems
+def _mbpp_form(program: Callable[[Row, str], str], end: str) -> Form:
+    examples = {"sampler": "first_n", "split": "prompt", "process_docs": _examples}
+    return Form(program, {"fewshot_config": examples, "doc_to_target": f"{{{{code}}}}\n{end}"})
 
 
-def mbpp(path: Path) -> list[Problem]:
-    """From mbpp.jsonl, also gzipped, with the prompt of the paper and no examples. Raises BadFile."""
-    problems = []
-    for row in _rows(path):
-        tests = "\n".join(row.texts("test_list"))
-        prompt = _MBPP_PROMPT.format(row.text("text"), tests)
-        after = f"\n{row.text('test_setup_code')}\n{tests}\n"
-        problems.append(Problem(f"MBPP/{row.number('task_id')}", prompt, "", after, _MBPP_STOPS))
-    return problems
+FORMS = {
+    "humaneval": Form(humaneval),
+    "humaneval_instruct": Form(humaneval_instruct),
+    "mbpp": _mbpp_form(mbpp, "[DONE]"),
+    "mbpp_instruct": _mbpp_form(mbpp_instruct, "```"),
+}
 
 
-def cut(completion: str, stops: Sequence[str]) -> str:
-    """What stands before the first of the stops."""
-    return completion[: min((place for stop in stops if (place := completion.find(stop)) >= 0), default=None)]
+def contained(definition: dict[str, Any]) -> dict[str, Any]:
+    """lm-eval's definition of a task of FORMS, scored in the sandbox. Raises NoSandbox where there is none."""
+    check_sandbox()
+    form = FORMS[definition["task"]]
+    kept = {name: value for name, value in definition.items() if name not in _THEIR_OWN}
+    return kept | form.changes | {"process_results": partial(_scores, form.program)}
 
 
-def judge(problem: Problem, completion: str, limits: Limits = Limits()) -> Outcome:  # noqa: B008 - frozen
+def _scores(program: Callable[[Row, str], str], row: Row, answers: Sequence[str]) -> dict[str, float]:
+    return {METRIC: float(judge(program, row, answers[0]).passed)}
+
+
+def judge(program: Callable[[Row, str], str], row: Row, answer: str) -> Outcome:
     """Runs the program with its tests in the sandbox. Raises NoSandbox."""
-    return run_code(problem.program(completion), limits)
+    return run_code(program(row, answer))
 
 
-def pass_at_1(passed: Sequence[Sequence[bool]]) -> float:
-    """The mean over problems of the share of their samples that passed."""
-    if not passed or not all(passed):
-        raise BadInput("pass@1 needs at least one problem, and of each at least one sample")
-    return fmean(fmean(samples) for samples in passed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    fields: dict
-    path: Path
-    place: str
-
-    def text(self, name: str) -> str:
-        return self._of(name, str, "a text")
-
-    def number(self, name: str) -> int:
-        return self._of(name, int, "a whole number")
-
-    def texts(self, name: str) -> list[str]:
-        values = self._of(name, list, "a list of texts")
-        if not all(isinstance(value, str) for value in values):
-            raise BadFile(self.path, f"{self.place}, {name}", "must be a list of texts")
-        return values
-
-    def _of(self, name: str, kind: type, called: str):
-        value = self.fields.get(name)
-        if not isinstance(value, kind):
-            raise BadFile(self.path, f"{self.place}, {name}", f"must be {called}, is {type(value).__name__}")
-        return value
-
-
-def _rows(path: Path) -> Iterator[_Row]:
-    found = placed_rows(path)
-    if not found:
-        raise BadFile(path, "problems", "there are none")
-    return (_Row(fields, path, place) for place, fields in found)
+def pass_at(k: int, passed: Sequence[float]) -> float:
+    """How likely one of k answers passes, by all answers to a problem, at least k: unbiased (HumanEval, equation 1)."""
+    count, right = len(passed), round(sum(passed))
+    if not 1 <= k <= count:
+        raise BadInput(f"pass@{k} needs at least {max(k, 1)} answers to each problem, there are {count}")
+    return 1 - comb(count - right, k) / comb(count, k)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from divebell.errors import BadFile, BadInput
-from divebell.evaluate.rows import Rows, placed_texts, rows
+from divebell.evaluate.rows import Rows, placed_rows, placed_texts, rows
 
 _rows = cache(rows)  # one file may hold those of many tasks
 
@@ -67,10 +67,48 @@ def _xcopa(folder: Path, language: str) -> dict[str, Rows]:
     return {split: _rows(path) for split, path in paths.items() if path.is_file()}
 
 
+def _humaneval(folder: Path, _: str) -> dict[str, Rows]:
+    """HumanEval.jsonl.gz."""
+    paths = [*folder.glob("HumanEval.jsonl*"), *folder.glob("test.jsonl*")]
+    return {"test": _checked(paths[0], _HUMANEVAL)} if paths else {}
+
+
+def _mbpp(folder: Path, config: str) -> dict[str, Rows]:
+    """mbpp.jsonl, whose rows belong to a split by their numbers (arXiv 2108.07732, appendix A)."""
+    whole = sorted(folder.glob("mbpp.jsonl*"))
+    if not whole:
+        return _plain(folder, config)
+    rows = _checked(whole[0], _MBPP)
+    return {split: [row for row in rows if row["task_id"] in numbers] for split, numbers in _MBPP_SPLITS.items()}
+
+
+_HUMANEVAL = {"task_id": str, "prompt": str, "test": str, "entry_point": str}
+_MBPP = {"task_id": int, "text": str, "code": str, "test_setup_code": str, "test_list": list}
+_MBPP_SPLITS = {
+    "prompt": range(1, 11),
+    "test": range(11, 511),
+    "validation": range(511, 601),
+    "train": range(601, 975),
+}
+
+
+def _checked(path: Path, kinds: dict[str, type]) -> Rows:
+    """Rows that programs are made of, so that a wrong one is named before any question is asked."""
+    placed = placed_rows(path)
+    for place, row in placed:
+        for name, kind in kinds.items():
+            if not isinstance(row.get(name), kind):
+                is_now = type(row.get(name)).__name__
+                raise BadFile(path, f"{place}, {name}", f"must be {kind.__name__}, is {is_now}")
+    return [row for _, row in placed]
+
+
 _PLACES: dict[str, tuple[str, Callable[[Path, str], dict[str, Rows]]]] = {
     "mmlu": ("mmlu", _mmlu),
     "mgsm": ("mgsm", _mgsm),
     "xcopa": ("xcopa", _xcopa),
+    "openai_humaneval": ("humaneval", _humaneval),
+    "mbpp": ("mbpp", _mbpp),
 }
 
 

@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from divebell.evaluate import code
 from divebell.evaluate.cost import COUNTED
 from divebell.evaluate.intervals import Difference, Interval, difference, interval
 from divebell.evaluate.journal import Row
 from divebell.evaluate.published import Published, published
 from divebell.evaluate.tasks import Benchmark
+
+_PASSES = (10, 100)  # usual ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,10 @@ class Score:
     metric: str
     interval: Interval
     share: bool
+
+    def written(self, value: float) -> str:
+        """Shares in %."""
+        return f"{value * 100:.1f}" if self.share else f"{value:.4g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,13 @@ class Result:
 
 
 def result(benchmark: Benchmark, rows: Sequence[Row], model: str, limit: int | None) -> Result:
-    """rows: at least one. model: its name, to find what is published of it."""
+    """rows: at least one. model: its names, to find what is published of it."""
     of = len(benchmark.questions[:limit])
     metrics = ordered(rows[0]["scores"])
     scores = [_score(metric, rows, _aggregate(benchmark, metric)) for metric in metrics]
     questions = {(row["task"], row["id"]) for row in rows}
     most = max(row["sample"] for row in rows) + 1
+    scores += _passes(rows, most) if code.METRIC in metrics else []
     found = published(model, benchmark.name)
     return Result(benchmark.name, len(questions), of, most, scores, found, _costs(rows), _parts(rows, metrics[0]))
 
@@ -56,10 +64,15 @@ def ordered(metrics: Mapping[str, Any]) -> list[str]:
 
 def by_question(rows: Sequence[Row], metric: str) -> dict[tuple, Any]:
     """(task, row) -> score; of several samples their mean."""
+    each = _samples(rows, metric)
+    return {key: own[0] if len(own) == 1 else sum(own) / len(own) for key, own in each.items()}
+
+
+def _samples(rows: Sequence[Row], metric: str) -> dict[tuple, list]:
     found: dict[tuple, list] = {}
     for row in rows:
         found.setdefault((row["task"], row["id"]), []).append(row["scores"][metric])
-    return {key: own[0] if len(own) == 1 else sum(own) / len(own) for key, own in found.items()}
+    return found
 
 
 def headline(rows: Sequence[Row]) -> Interval:
@@ -81,6 +94,16 @@ def _score(metric: str, rows: Sequence[Row], aggregate: Callable | None) -> Scor
     values = list(by_question(rows, metric).values())
     share = aggregate is None and all(0 <= value <= 1 for value in values)
     return Score(metric, interval(values, aggregate), share)
+
+
+def _passes(rows: Sequence[Row], samples: int) -> list[Score]:
+    """pass@k beyond pass@1, of the problems that have as many answers."""
+    each = _samples(rows, code.METRIC).values()
+    scores = []
+    for k in sorted({k for k in (*_PASSES, samples) if 1 < k <= samples}):
+        if values := [code.pass_at(k, own) for own in each if len(own) >= k]:
+            scores.append(Score(f"pass@{k}", interval(values), True))
+    return scores
 
 
 def _aggregate(benchmark: Benchmark, metric: str) -> Callable | None:

@@ -41,7 +41,8 @@ def score(
     finally:
         journal.close()
     rows = {name: list(own.values()) for name, own in run.rows.items()}
-    results = [result(one, rows[one.name], model.name, plan.limit) for one in asked if rows[one.name]]
+    named = " ".join((model.name, *model.identity.get("files", ())))  # a catalogue's name may be short
+    results = [result(one, rows[one.name], named, plan.limit) for one in asked if rows[one.name]]
     return Outcome(model.name, journal.path, rows, results, run.found, problem)
 
 

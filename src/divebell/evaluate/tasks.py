@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divebell.errors import BadInput, DivebellError, Unsupported
+from divebell.evaluate import code
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -33,6 +34,10 @@ KNOWN = {
     "mmmlu": Known("openai-mmmlu/default"),
     "gpqa": Known("gpqa/cot_zeroshot", "gpqa_diamond_cot_zeroshot"),
     "gsm8k": Known("gsm8k"),
+    "humaneval": Known("humaneval"),
+    "humaneval_instruct": Known("humaneval"),
+    "mbpp": Known("mbpp"),
+    "mbpp_instruct": Known("mbpp"),
     "math500": Known("hendrycks_math", "hendrycks_math500"),
     "aime24": Known("aime"),
     "aime25": Known("aime"),
@@ -142,11 +147,17 @@ def _leaves(name: str, index: dict[str, Any], changes: dict[str, Any]) -> Iterat
 
 
 def _definition(entry: Any) -> dict[str, Any]:
+    """Functions that stand in it are imported only where they run no programs."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    if entry.cfg.get("unsafe_code") or "class" in entry.cfg:  # would run a model's programs on this machine as they are
-        raise Unsupported("task", entry.name)
-    definition = load_yaml(entry.yaml_path, resolve_func=True)
+    definition = load_yaml(entry.yaml_path, resolve_func=False)
+    if entry.name in code.FORMS:
+        definition = code.contained(definition)
+    elif definition.get("unsafe_code") or "class" in definition:
+        # would run a model's programs on this machine as they are
+        raise Unsupported("the task", entry.name, list(code.FORMS))
+    else:
+        definition = load_yaml(entry.yaml_path, resolve_func=True)
     return {key: value for key, value in definition.items() if key not in ("tag", "group", "task_list")}
 
 
