@@ -1,37 +1,12 @@
 """The page is well formed, holds every figure, and fetches nothing."""
 
 import re
-from html.parser import HTMLParser
 
 import pytest
+from html_tree import Tree
 
 from divebell.atlas.cells import atlas, chosen
 from divebell.atlas.page import page, quality_points
-
-VOID = {"meta", "link", "br"}
-
-
-class Tree(HTMLParser):
-    """Fails on a tag that is closed in the wrong place; collects tags and attributes."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open, self.tags, self.attributes = [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 @pytest.fixture(scope="module")
