@@ -59,3 +59,14 @@ class PullError(DivebellError):
 
 class OverBudget(DivebellError):
     """More memory than allowed would be needed; the message shows the sum."""
+
+
+class EndpointError(DivebellError):
+    """A server elsewhere gave no answer that can be used: its address, what came, how often it was asked.
+
+    status: of HTTP, where that is what came.
+    """
+
+    def __init__(self, problem: str, status: int | None = None):
+        super().__init__(problem)
+        self.status = status

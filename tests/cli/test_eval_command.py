@@ -5,6 +5,7 @@ import json
 import pytest
 import small_data
 import talkers
+from fake_server import Fake, serving
 
 from divebell.cli import main
 from divebell.errors import NoSandbox
@@ -90,6 +91,51 @@ def test_a_run_ends_when_the_time_is_up_or_the_interval_is_narrow(run):
     assert told["models"][0]["results"][0]["questions"] == 12
 
 
+def test_a_server_is_a_model_like_others_and_its_key_is_written_nowhere(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("OTHER_KEY", "sk-very-secret")
+    more = [
+        "--tasks",
+        "gsm8k",
+        "--chat",
+        "--key-from",
+        "OTHER_KEY",
+        "--price",
+        "1,10",
+        "--html",
+        str(tmp_path / "page.html"),
+    ]
+    with serving(Fake(lambda body: "#### 4")) as fake:
+        told = run(*more, "--json", models=(fake.url, f"other={fake.url}"))
+        assert {headers["authorization"] for _, headers, _ in fake.asked} == {"Bearer sk-very-secret"}
+    found = json.loads(told)
+    assert [one["model"] for one in found["models"]] == [f"fake at {fake.url}", f"other at {fake.url}"]
+    assert found["models"][0]["results"][0]["cost"]["dollars"] == pytest.approx(6 * (100 * 1 + 10 * 10) / 1e6)
+    assert found["differences"]["gsm8k"]["difference"]["value"] == 0
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == 3
+    assert not [text for text in (told, *written) if "very-secret" in text]
+
+
+def test_the_answers_of_a_server_that_fails_are_shown_and_kept(model, rows, tmp_path, capsys):
+    with serving(Fake()) as fake:
+        fake.faults = [None] * 10 + [(403, {}, b'{"error": {"message": "no money left"}}')] * 100
+        arguments = ["--tasks", "mmlu_anatomy", "--data", str(rows), "--out", str(tmp_path)]
+        assert main(["eval", f"fake={fake.url}", *arguments]) == 1
+        told = capsys.readouterr()
+        assert "10 of 12" in told.out
+        assert "answered with status 403: no money left" in told.err
+        fake.faults = []
+        assert main(["eval", f"fake={fake.url}", *arguments]) == 0
+        assert "10 answers of an earlier run are among them." in capsys.readouterr().out
+
+
+def test_a_server_with_several_models_is_told(rows, capsys):
+    with serving(Fake()) as fake:
+        fake.models = ["a", "b"]
+        assert main(["eval", fake.url, "--tasks", "gsm8k", "--data", str(rows)]) == 1
+    assert f"which model of {fake.url}? Give NAME={fake.url}; it has a, b" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -103,6 +149,15 @@ def test_a_run_ends_when_the_time_is_up_or_the_interval_is_narrow(run):
         (["m", "--tasks", "gsm8k", "--temperature", "3"], "temperature is 3.0"),
         (["m", "--tasks", "gsm8k", "--max-tokens", "0"], "max-tokens is 0"),
         (["m", "--tasks", "gsm8k", "--data", "/nowhere"], "--data /nowhere is no folder"),
+        (["m", "--tasks", "gsm8k", "--html", "/nowhere/page.html"], "html is '/nowhere/page.html'; there is no folder"),
+        (["m", "http://a:b@c", "--tasks", "gsm8k"], "must have no user, password"),
+        (
+            ["http://c", "--tasks", "gsm8k", "--key-from", "NO_SUCH_KEY"],
+            "key-from is 'NO_SUCH_KEY', but the environment",
+        ),
+        (["http://c", "--tasks", "gsm8k", "--price=-1,2"], "price is '-1,2'; give dollars for 10^6 tokens"),
+        (["http://c", "--tasks", "gsm8k", "--price", "none"], "there is no price of 'none'"),
+        (["http://c", "--tasks", "gsm8k", "--patience", "0s"], "patience is '0s'; give a time"),
     ],
 )
 def test_bad_input_is_told(arguments, words, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from divebell.costs.prices import price, prices
+from divebell.costs.prices import price, prices, stated
 from divebell.errors import BadInput
 
 
@@ -19,3 +19,13 @@ def test_cached_tokens_cost_what_the_list_says_or_what_others_do():
 def test_an_unknown_model_is_named():
     with pytest.raises(BadInput, match=r"gpt-9.*deepseek-v4-flash"):
         price("gpt-9")
+
+
+def test_a_persons_own_price():
+    assert stated("0.5, 2").cost(1_000_000, 400_000, 1_000_000) == pytest.approx(0.5 + 2)
+
+
+@pytest.mark.parametrize("text", ["1", "1,2,3", "-1,2", "1,-2", "a,b", "nan,1", "inf,1", ""])
+def test_what_is_no_price_is_told(text):
+    with pytest.raises(BadInput, match="give dollars for 10"):
+        stated(text)

@@ -1,6 +1,5 @@
 """divebell eval."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from divebell.cli.asking import Asking, seconds
 from divebell.cli.options import Loading
 from divebell.cli.output import print_json, print_table
 from divebell.config import plural
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from divebell.evaluate.scoring import Outcome
 
 _ALL_DEFAULT = Loading()
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_AS_USUAL = Asking()
 
 
 def eval(
@@ -35,7 +35,9 @@ def eval(
     max_tokens: int | None = None,
     chat: bool = False,
     out: Path | None = None,
+    html: Path | None = None,
     loading: Annotated[Loading, Parameter(name="*")] = _ALL_DEFAULT,
+    asking: Annotated[Asking, Parameter(name="*")] = _AS_USUAL,
     json: bool = False,
 ) -> None:
     """Score a model on benchmarks, as lm-eval defines them. The same command goes on where it was broken off.
@@ -43,9 +45,9 @@ def eval(
     Parameters
     ----------
     models
-        a catalogue name, a folder, a .gguf file, or a hub id
+        a catalogue name, a folder, a .gguf file, a hub id, or a server: [NAME=]http://HOST:PORT/v1
     tasks
-        names with commas between them: mmlu, mmlu_pro, gsm8k, mgsm, xcopa, and all others that lm-eval has
+        names with commas between them: mmlu, gsm8k, humaneval, mgsm, xcopa, and all others that lm-eval has
     data
         a folder with the benchmarks' rows, one folder each; by default they come from the hub
     limit
@@ -66,6 +68,8 @@ def eval(
         put questions in the model's chat format
     out
         where the answers are kept; by default in divebell's folder of XDG_STATE_HOME
+    html
+        also write the results as one page to this file
     json
         print a JSON object
     """
@@ -73,6 +77,9 @@ def eval(
     changes = _generation(samples, temperature, max_tokens)
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     _check(models, names, shots)
+    asking.check(models)
+    if html and not html.expanduser().parent.is_dir():
+        raise BadInput(f"html is {str(html)!r}; there is no folder {html.expanduser().parent}")
     from divebell.evaluate.question import Manner
     from divebell.evaluate.scoring import figures, score
     from divebell.evaluate.tasks import benchmarks
@@ -81,22 +88,35 @@ def eval(
     folder = (out or _place()).expanduser()
     outcomes = []
     for model in models:
-        with _answering(model, loading, chat) as answerer, _progress(model) as told:
+        with _answering(model, loading, asking, chat) as answerer, _progress(model) as told:
             manner = Manner(answerer.chat_template, changes, shots=shots)
             outcomes.append(score(answerer, asked, manner, plan, folder, told))
         if outcomes[-1].problem:
             break
+    if html:
+        _write(html.expanduser(), outcomes)
     print_json(figures(outcomes)) if json else _show(outcomes)
     if outcomes[-1].problem:
         raise outcomes[-1].problem
 
 
 @contextmanager
-def _answering(model: str, loading: Loading, chat: bool):
+def _answering(model: str, loading: Loading, asking: Asking, chat: bool):
+    from divebell.evaluate.address import address
+
+    if place := address(model):
+        yield asking.endpoint(place, chat)
+        return
     from divebell.evaluate.in_process import InProcess
 
     with loading.load(model) as llm:
         yield InProcess(llm, model, loading.weights, chat)
+
+
+def _write(path: Path, outcomes: "list[Outcome]") -> None:
+    from divebell.evaluate.page import page
+
+    path.write_text(page(outcomes), encoding="utf-8")
 
 
 def _place() -> Path:
@@ -122,7 +142,7 @@ def _plan(limit: int | None, samples: int, budget: str | None, within: float | N
         raise BadInput(f"limit is {limit}; it must be 1 or more")
     if within is not None and not 0 < within < 50:
         raise BadInput(f"within is {within}; it must be above 0 and below 50 points")
-    return Plan(limit, samples, _seconds(budget), None if within is None else within / 100)
+    return Plan(limit, samples, budget and seconds(budget, "budget"), None if within is None else within / 100)
 
 
 def _generation(samples: int, temperature: float, max_tokens: int | None) -> dict[str, Any]:
@@ -135,15 +155,6 @@ def _generation(samples: int, temperature: float, max_tokens: int | None) -> dic
         raise BadInput(f"max-tokens is {max_tokens}; it must be 1 or more")
     drawn = {"temperature": temperature, "do_sample": True} if temperature else {}
     return drawn | ({} if max_tokens is None else {"max_gen_toks": max_tokens})
-
-
-def _seconds(time: str | None) -> float | None:
-    if time is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", time.strip())
-    if not found or not float(found[1]):
-        raise BadInput(f"budget is {time!r}; give a time such as 90s, 30m or 2h")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def _check(models: tuple[str, ...], names: list[str], shots: int | None) -> None:
@@ -177,14 +188,10 @@ def _scores(own: "Result") -> Iterator[tuple]:
     questions = f"{own.questions:,} of {own.of:,}" + (f" x {own.samples}" if own.samples > 1 else "")
     for index, score in enumerate(own.scores):
         found = score.interval
-        values = [_written(value, score.share) for value in (found.value, found.low, found.high)]
+        values = [score.written(value) for value in (found.value, found.low, found.high)]
         said = "" if index else "; ".join(f"{one.value:g} % ({one.harness}; {one.source})" for one in own.published)
         name = "" if index else own.benchmark
         yield name, score.metric, values[0], f"{values[1]} to {values[2]}", found.method, questions, said
-
-
-def _written(value: float, share: bool) -> str:
-    return f"{value * 100:.1f}" if share else f"{value:.4g}"
 
 
 def _known(value: float | None) -> object:

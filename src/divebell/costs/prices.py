@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 
 from divebell.costs.table import rows
 from divebell.errors import BadInput
@@ -40,6 +41,17 @@ def price(model: str) -> Price:
     if model not in known:
         raise BadInput(f"there is no price of {model!r}; known: {', '.join(known)}")
     return known[model]
+
+
+def stated(text: str) -> Price:
+    """Of a person's own: dollars for 10^6 tokens read and written, as 0.27,1.10. Raises BadInput."""
+    try:
+        read, written = (float(part) for part in text.split(","))
+    except ValueError:
+        read = written = -1.0
+    if not (0 <= read < inf and 0 <= written < inf):
+        raise BadInput(f"price is {text!r}; give dollars for 10^6 tokens read and written, such as 0.27,1.10")
+    return Price("stated", "stated", None, read, written, "", "the command line", "")
 
 
 def _price(row: dict[str, str]) -> Price:

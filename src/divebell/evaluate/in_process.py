@@ -16,12 +16,11 @@ from divebell.engine.sequence import Sequence as Run
 from divebell.errors import BadInput
 from divebell.evaluate.cost import Cost
 from divebell.evaluate.likelihood import Likelihood, readings
-from divebell.evaluate.model import Answered
+from divebell.evaluate.model import ANSWER_TOKENS, Answered
 from divebell.evaluate.question import Question
 from divebell.text.events import Content
 
 AT_ONCE = 96  # the engine runs 64, and the next are there when some of them are done
-ANSWER_TOKENS = 256  # where a task does not say how long answers may be; lm-eval's own
 
 
 class EngineLM(TemplateLM):

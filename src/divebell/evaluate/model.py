@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from divebell.evaluate.cost import Cost
 from divebell.evaluate.question import Question
 
+ANSWER_TOKENS = 256  # where a task does not say how long answers may be; lm-eval's own
+
 
 @dataclass(slots=True)
 class Answered:

@@ -1,0 +1,205 @@
+"""A model behind a server: a fake one, and divebell's own, whose results are those of the engine in this process."""
+
+import json
+import time
+
+import pytest
+import servers
+from fake_server import Fake, serving
+
+import divebell
+from divebell.costs.prices import Price
+from divebell.errors import BadInput, EndpointError
+from divebell.evaluate.client import TRIES, Client
+from divebell.evaluate.endpoint import Endpoint
+from divebell.evaluate.in_process import InProcess
+from divebell.evaluate.question import Manner
+from divebell.evaluate.run import Plan
+from divebell.evaluate.scoring import score
+from divebell.evaluate.tasks import benchmarks
+
+BROKEN = (500, {}, b"oops")
+
+
+@pytest.fixture
+def fake():
+    with serving(Fake()) as one:
+        yield one
+
+
+@pytest.fixture
+def run(rows, tmp_path):
+    def run(model, *tasks: str, generation: dict | None = None, **plan):
+        asked = benchmarks(list(tasks), rows, None)
+        manner = Manner(model.chat_template, generation or {})
+        return score(model, asked, manner, Plan(**plan), tmp_path / "out", lambda _: None)
+
+    return run
+
+
+def endpoint(url: str, chat: bool = False, model: str = "fake", **more) -> Endpoint:
+    return Endpoint(Client(url, None, 20.0, first_wait=0.001), model, chat, **more)
+
+
+def answers(outcome) -> list[dict]:
+    told = [row for rows in outcome.rows.values() for row in rows]
+    return sorted(told, key=lambda row: (row["task"], row["id"], row["sample"]))
+
+
+def test_generated_answers_come_from_completions(fake, run):
+    fake.answer = lambda body: "It is\n#### 4\n\nQuestion: next"
+    outcome = run(endpoint(fake.url), "gsm8k", limit=3)
+    path, _, body = fake.asked[0]
+    assert path == "/v1/completions"
+    assert body["stop"] == ["Question:", "</s>", "<|im_end|>"]
+    assert (body["temperature"], body["model"]) == (0.0, "fake")
+    assert body["prompt"].endswith("Answer:")
+    assert [row["answer"] for row in answers(outcome)] == [["It is\n#### 4\n\n"]] * 3
+    assert [row["scores"]["exact_match, strict-match"] for row in answers(outcome)] == [0.0, 0.0, 1.0]
+
+
+def test_a_chat_is_asked_with_its_messages(fake, run):
+    outcome = run(endpoint(fake.url, chat=True), "gsm8k", limit=2)
+    path, _, body = fake.asked[0]
+    assert path == "/v1/chat/completions"
+    assert [one["role"] for one in body["messages"]] == ["user", "assistant"] * 5 + ["user"]
+    assert outcome.results[0].questions == 2
+
+
+def test_a_chat_that_says_nothing_is_wrong(fake, run):
+    fake.answer = lambda body: None
+    outcome = run(endpoint(fake.url, chat=True), "gsm8k", limit=2)
+    assert [row["answer"] for row in answers(outcome)] == [[""]] * 2
+
+
+def test_the_beginning_of_an_answer_is_the_models_own_in_a_chat(fake, run, contained):
+    fake.answer = lambda body: "Sure:\n```python\ndef add(n):\n    return n + 1\n```\n"
+    outcome = run(endpoint(fake.url, chat=True), "humaneval_instruct")
+    _, _, body = fake.asked[0]
+    assert [one["role"] for one in body["messages"]] == ["user"]
+    assert "stop" not in body
+    assert [row["scores"]["pass@1"] for row in answers(outcome)] == [0.0, 1.0, 0.0]
+
+
+def test_samples_have_seeds_and_a_temperature(fake, run):
+    drawn = {"temperature": 0.6, "do_sample": True, "max_gen_toks": 7}
+    run(endpoint(fake.url), "gsm8k", generation=drawn, limit=1, samples=3)
+    bodies = [body for _, _, body in fake.asked]
+    assert {(body["temperature"], body["max_tokens"]) for body in bodies} == {(0.6, 7)}
+    assert len({body["seed"] for body in bodies}) == 3
+
+
+def test_choices_are_scored_by_their_log_probabilities(fake, run):
+    outcome = run(endpoint(fake.url), "mmlu_anatomy", limit=4)
+    _, _, body = fake.asked[0]
+    assert (body["echo"], body["logprobs"], body["max_tokens"]) == (True, 1, 0)
+    assert [prompt[-2:] for prompt in body["prompt"]] == [" A", " B", " C", " D"]
+    assert [row["scores"]["acc"] for row in answers(outcome)] == [0.0, 1.0, 0.0, 0.0]
+    assert answers(outcome)[0]["answer"][1] == (-2.5, False)
+
+
+def test_tokens_and_their_price_are_counted(fake, run):
+    price = Price("fake", "", 0.1, 1.0, 10.0, "", "", "")
+    outcome = run(endpoint(fake.url, price=price), "gsm8k", limit=2)
+    cost = outcome.results[0].cost
+    assert (cost["prompt_tokens"], cost["cached_tokens"], cost["completion_tokens"]) == (200, 80, 20)
+    assert cost["dollars"] == pytest.approx(2 * (40 * 0.1 + 60 * 1.0 + 10 * 10.0) / 1e6)
+    assert cost["seconds"] > 0
+    assert (cost["joules"], cost["grams_co2"]) == (None, None)
+
+
+def test_what_is_not_told_is_not_known(fake, run):
+    fake.faults = [(200, {}, b'{"choices": [{"text": "#### 0"}]}')]
+    cost = run(endpoint(fake.url), "gsm8k", limit=1).results[0].cost
+    assert (cost["prompt_tokens"], cost["dollars"]) == (None, None)
+
+
+def test_what_was_answered_before_a_server_failed_is_kept_and_not_asked_again(fake, run):
+    fake.faults = [None, None, BROKEN, None] + [BROKEN] * 1000
+    first = run(endpoint(fake.url), "mmlu_anatomy")
+    assert isinstance(first.problem, EndpointError)
+    assert "status 500" in str(first.problem)
+    kept = first.results[0].questions
+    assert 1 <= kept < 12
+    fake.faults, fake.asked = [], []
+    second = run(endpoint(fake.url), "mmlu_anatomy")
+    assert second.problem is None
+    assert (second.found, second.results[0].questions, len(fake.asked)) == (kept, 12, 12 - kept)
+
+
+def test_time_that_is_up_gives_up_what_is_under_way(fake, run):
+    def slow(body):
+        time.sleep(0.3)
+        return "#### 0"
+
+    fake.answer = slow
+    outcome = run(endpoint(fake.url), "gsm8k", samples=40, generation={"temperature": 1.0}, budget=0.1)
+    assert outcome.problem is None
+    assert sum(len(own) for own in outcome.rows.values()) <= 8
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ({"choices": [{"text": "a"}] * 4}, "does not echo the prompt with log-probabilities"),
+        ({"choices": []}, "answered without the 4 choices that were asked for"),
+        ({"choices": [1, 2, 3, 4]}, "answered without the 4 choices"),
+        ({}, "answered without the 4 choices"),
+    ],
+)
+def test_a_server_without_log_probabilities_is_refused(fake, run, reply, says):
+    fake.faults = [(200, {}, json.dumps(reply).encode())] * 50
+    outcome = run(endpoint(fake.url), "mmlu_anatomy")
+    assert says in str(outcome.problem)
+
+
+def test_a_server_without_completions_is_asked_by_chat(fake, run):
+    fake.faults = [(404, {}, b"{}")] * 50
+    assert "; --chat asks through chat/completions instead" in str(run(endpoint(fake.url), "gsm8k").problem)
+
+
+def test_log_probabilities_of_a_chat_can_not_be_had(fake, run):
+    outcome = run(endpoint(fake.url, chat=True), "mmlu_anatomy")
+    assert isinstance(outcome.problem, BadInput)
+    assert "mmlu_anatomy needs log-probabilities of texts, which no server gives for a chat" in str(outcome.problem)
+    assert not fake.asked
+
+
+@pytest.mark.parametrize("body", [b'{"choices": [{}]}', b'{"choices": 3}', b'{"choices": [{"text": null}]}'])
+def test_garbage_within_an_answer_is_told(fake, run, body):
+    fake.faults = [(200, {}, body)] * 50
+    assert isinstance(run(endpoint(fake.url), "gsm8k").problem, EndpointError)
+
+
+def test_a_server_is_not_asked_more_often_than_said(fake, run):
+    fake.faults = [BROKEN] * 1000
+    run(endpoint(fake.url), "gsm8k", limit=1)
+    assert len(fake.asked) == TRIES
+
+
+@pytest.fixture(scope="module")
+def own(talker):
+    service = servers.service_of({})
+    service.add("tiny", divebell.load(talker, weights="f32", threads=1))
+    with servers.running(service) as one:
+        yield one
+
+
+@pytest.mark.parametrize(
+    ("task", "chat"), [("mmlu_anatomy", False), ("xcopa_sw", False), ("gsm8k", False), ("gsm8k", True)]
+)
+def test_divebells_own_server_gives_what_the_engine_gives(own, run, task, chat):
+    [served] = own.service.models.values()
+    here = run(InProcess(served.llm, "here", "f32", chat), task, limit=6, generation={"max_gen_toks": 12})
+    there = run(endpoint(f"{own.url}/v1", chat, "tiny"), task, limit=6, generation={"max_gen_toks": 12})
+    assert there.problem is None
+    for ours, theirs in zip(answers(here), answers(there), strict=True):
+        if task == "gsm8k":
+            assert ours["answer"] == theirs["answer"]
+        else:
+            assert [value for value, _ in theirs["answer"]] == pytest.approx([v for v, _ in ours["answer"]], abs=2e-3)
+            assert ours["scores"] == theirs["scores"]
+    ours, theirs = here.results[0].cost, there.results[0].cost
+    assert theirs["joules"] > 0
+    if task == "gsm8k":
+        assert ours["prompt_tokens"] == theirs["prompt_tokens"]
