@@ -1,10 +1,8 @@
 import os
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -134,16 +132,6 @@ def test_an_interrupted_import_is_an_interruption(module, monkeypatch, capsys):
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     assert main(["pull"]) == 130
     assert capsys.readouterr().err == "divebell: interrupted\n"
-
-
-def test_help_comes_at_once():
-    seconds = []
-    for _ in range(5):
-        begin = time.monotonic()
-        subprocess.run([*PROGRAM, "--help"], check=True, capture_output=True)
-        seconds.append(time.monotonic() - begin)
-    assert min(seconds) < 0.3, seconds
-    print(f"divebell --help: median {median(seconds):.2f} s")
 
 
 def test_help_and_import_load_nothing_heavy():
