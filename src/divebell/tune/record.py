@@ -8,6 +8,7 @@ from divebell.errors import BadInput
 from divebell.weights.mapped import draft
 
 SETTINGS, METRICS = "config.json", "metrics.jsonl"
+_BEGUN = {f"{SETTINGS}.part"}  # what a process that was killed at once leaves
 
 
 class Record:
@@ -57,7 +58,7 @@ class Record:
         pyplot.close(figure)
 
     def _before(self) -> dict[str, Any] | None:
-        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+        if not self.folder.exists() or (self.folder.is_dir() and {f.name for f in self.folder.iterdir()} <= _BEGUN):
             return None
         try:
             return json.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
