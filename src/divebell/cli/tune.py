@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from divebell.errors import BadInput
-from divebell.tune.settings import Settings
+from divebell.tune.settings import TASK_EXPERTS, Settings
 
 if TYPE_CHECKING:
     from divebell.tune.run import Run
@@ -89,6 +89,7 @@ def _planned(run: "Run") -> dict[str, Any]:
         "learned": plan.learned,
         "held_out_samples": len(run.held_out),
         "trained_numbers": plan.trained,
+        **({"task_experts": run.method.experts} if TASK_EXPERTS in run.settings.targets else {}),
         "recompute": plan.recompute,
         **{f"bytes_of_{name}": size for name, size in plan.memory.items()},
         "bytes": plan.bytes,
@@ -97,4 +98,6 @@ def _planned(run: "Run") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return "; ".join(f"{name.rstrip('.')}: {', '.join(map(str, ids))}" for name, ids in value.items())
     return " → ".join(map(str, value)) if isinstance(value, list) else value

@@ -112,8 +112,11 @@ def _stack(file: AdapterFile, name: str, pair: Pair, stack: Mapping[str, Paramet
     b = np.ascontiguousarray(pair.b.reshape(len(pair.b), -1, experts).transpose(2, 0, 1))
     parts = {"gate": slice(0, width), "up": slice(width, None)} if fused else {"down": slice(None)}
     scale = file.scale(module)
-    return {
-        (stack[part].name, e): Factors(a[e], b[e, rows], scale) for part, rows in parts.items() for e in range(experts)
+    return {  # experts that were left alone are laid out as zeros
+        (stack[part].name, e): Factors(a[e], b[e, rows], scale)
+        for part, rows in parts.items()
+        for e in range(experts)
+        if b[e, rows].any()
     }
 
 

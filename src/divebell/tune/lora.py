@@ -4,7 +4,7 @@ Routed experts are laid out as peft does it for transformers 5, where a layer's 
 A and B for gates and ups together, one for downs, the experts' ranks side by side.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from pathlib import Path
@@ -52,22 +52,30 @@ class Lora:
     """Adapters at every matrix of the chosen kinds (settings.TARGETS).
 
     weights: how the base is held: "f32", "bf16" or as it is "stored".
+    experts: those that are trained, by the beginning of a layer's names ("layers.3."); None: all.
     """
 
     rank: int = 16
     alpha: float = 32.0
     kinds: tuple[str, ...] = KINDS
     weights: str = "stored"
+    experts: Mapping[str, Sequence[int]] | None = None
 
     def size(self, parameters: Iterable[Parameter]) -> int:
         """How many numbers are trained, or a few more: an expert's gate and up share one of their matrices."""
-        chosen = [p.shape for p in parameters if p.kind in self.kinds and len(p.shape) > 1]
-        return sum(self.rank * prod(shape[:-2]) * sum(shape[-2:]) for shape in chosen)
+        chosen = [p for p in parameters if p.kind in self.kinds and len(p.shape) > 1]
+        counts = [len(self._kept(p)) if p.is_stack else prod(p.shape[:-2]) for p in chosen]
+        return sum(self.rank * count * sum(p.shape[-2:]) for p, count in zip(chosen, counts, strict=True))
+
+    def _kept(self, stack: Parameter) -> Sequence[int]:
+        """Which of its experts are trained."""
+        return range(stack.shape[0]) if self.experts is None else self.experts[stack.name.partition("experts")[0]]
 
     def attach(self, trainee: Trainee) -> dict[str, torch.nn.Parameter]:
         """What is trained, by its name in peft's files."""
         self._rows = _gguf_rows(trainee)
         self._adapters: dict[str, LowRank] = {}
+        self._stacks: dict[str, tuple[int, list[int]]] = {}  # by module: how many experts, and which are trained
         for name, parameter in trainee.parameters.items():
             if parameter.kind in self.kinds:
                 self._attach(trainee, name, parameter)
@@ -89,14 +97,16 @@ class Lora:
     def _attach_experts(self, trainee: Trainee, own: str, part: str, parameter: Parameter) -> None:
         if part == "up":  # with the gate
             return
-        experts, rows, columns = parameter.shape
-        module = parameter.hf.split(".{e}.")[0]
+        (experts, rows, columns), kept = parameter.shape, self._kept(parameter)
         fused = part == "gate"
-        adapter = self._new(f"{module}.base_layer" if fused else module, rows * (1 + fused), columns, experts)
+        module = parameter.hf.split(".{e}.")[0] + (".base_layer" if fused else "")
+        adapter = self._new(module, rows * (1 + fused), columns, len(kept))
+        self._stacks[module] = experts, list(kept)
         for index, each in enumerate(("gate", "up") if fused else ("down",)):
             taken = slice(index * rows, (index + 1) * rows)
-            for expert, weight in enumerate(trainee.weights[f"{own}.{each}"]):
-                weight.adapter = adapter.of_expert(expert, taken)
+            weights = trainee.weights[f"{own}.{each}"]
+            for place, expert in enumerate(kept):
+                weights[expert].adapter = adapter.of_expert(place, taken)
 
     def _attach_split(self, trainee: Trainee, prefix: str) -> None:
         up = trainee.ups[prefix]
@@ -118,11 +128,21 @@ class Lora:
         out.mkdir(exist_ok=True)
         tensors = {}
         for module, adapter in self._adapters.items():
-            order = self._rows.get(module, slice(None))
-            tensors[f"base_model.model.{module}.lora_A.weight"] = adapter.a.detach().numpy()
-            tensors[f"base_model.model.{module}.lora_B.weight"] = adapter.b.detach()[order].numpy()
+            order, (a, b) = self._rows.get(module, slice(None)), self._whole(module, adapter)
+            tensors[f"base_model.model.{module}.lora_A.weight"] = a.numpy()
+            tensors[f"base_model.model.{module}.lora_B.weight"] = b[order].numpy()
         write_adapter(out, self._config(trainee), tensors)
         return out
+
+    def _whole(self, module: str, adapter: LowRank) -> tuple[torch.Tensor, torch.Tensor]:
+        """A and B as peft lays them out: zeros for experts that are left alone."""
+        count, kept = self._stacks.get(module, (1, [0]))
+        a, b = adapter.a.detach(), adapter.b.detach()
+        if adapter.experts == count:
+            return a, b
+        whole_a, whole_b = torch.zeros(count, self.rank, a.shape[1]), torch.zeros(len(b), self.rank, count)
+        whole_a[kept], whole_b[..., kept] = a.unflatten(0, (len(kept), -1)), b.unflatten(1, (-1, len(kept)))
+        return whole_a.flatten(0, 1), whole_b.flatten(1)
 
     def _config(self, trainee: Trainee) -> dict[str, Any]:
         modules, parameters = _targets(trainee, list(self._adapters))

@@ -1,5 +1,6 @@
 """A run from its settings to what it leaves: data read, memory checked, steps, evaluations, states, the result."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +17,7 @@ from divebell.text.tokenizer import load_tokenizer
 from divebell.tune.blank import Blank
 from divebell.tune.data import Speaker, read_texts
 from divebell.tune.dpo import Dpo
+from divebell.tune.experts import experts_of
 from divebell.tune.full import Full
 from divebell.tune.grpo import Grpo
 from divebell.tune.loop import Step, train
@@ -26,14 +28,17 @@ from divebell.tune.optimizer import Optimizer, rate_at
 from divebell.tune.plan import Passes, Plan, plan
 from divebell.tune.record import Record
 from divebell.tune.samples import shuffled
-from divebell.tune.settings import METHODS, TARGETS, Settings
+from divebell.tune.settings import METHODS, TARGETS, TASK_EXPERTS, Settings
 from divebell.tune.state import restore_state, save_state
 from divebell.tune.teacher import Teacher
 from divebell.tune.whole import Texts, Whole
 from divebell.weights.checkpoint import Checkpoint, open_checkpoint
+from divebell.weights.mapped import draft
 from divebell.weights.pull import resolve
+from divebell.weights.strict_json import read_object
 
 _OBJECTIVES = {"full": Whole, "new": Texts, "dpo": Dpo, "grpo": Grpo}
+EXPERTS = "experts.json"
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.05, 64
 _EVALUATIONS = 10  # in a run
 _SAVE_SECONDS = 60.0
@@ -66,8 +71,11 @@ class Run:
         if settings.teacher:
             self.objective.aim = Teacher(settings.teacher, self._tokenizer, settings.labels)
         self.training, self.held_out = self._samples()
-        self.method = self._method(method)
-        self.plan = self._plan(parse_bytes(ram) if ram else int(available_memory() * 0.9))
+        self.method, self.trainee = self._method(method), None
+        most = parse_bytes(ram) if ram else int(available_memory() * 0.9)
+        if TASK_EXPERTS in settings.targets:
+            self._choose_experts(most)
+        self.plan = self._plan(most)
 
     @property
     def steps(self) -> int:
@@ -89,6 +97,8 @@ class Run:
         record = Record(out, self._told)
         if self.done(out):
             raise BadInput(f"{out} holds a run that is done; give another --out")
+        if TASK_EXPERTS in self.settings.targets:
+            self._settle_experts(out)
         self._load()
         optimizer = Optimizer(self.settings.optimizer, self.trained, self._peak)
         done = restore_state(out, self.trained, optimizer)
@@ -149,7 +159,27 @@ class Run:
         if name in ("full", "new"):
             return Full()
         weights = "bf16" if name == "lora" else "stored"
-        return Lora(self.settings.rank, self.settings.alpha, self.settings.targets, weights)
+        kinds = tuple("experts" if target == TASK_EXPERTS else target for target in self.settings.targets)
+        return Lora(self.settings.rank, self.settings.alpha, kinds, weights)
+
+    def _choose_experts(self, ram: int) -> None:
+        """Reads the model, if it fits with one expert of each layer."""
+        module, config = models.architecture(self.checkpoint.architecture), models.configuration(self.checkpoint)
+        stacks = [p.name.partition("experts")[0] for p in module.parameters(config) if p.is_stack]
+        self.method.experts = dict.fromkeys(stacks, (0,))
+        self._plan(ram)
+        self.trainee, own = Trainee(self.checkpoint, self.method.weights), self.settings
+        rows = next(shuffled(self.training, len(self.training), own.seed))
+        self.method.experts = experts_of(self.trainee, rows, own.expert_share, own.pack)
+
+    def _settle_experts(self, out: Path) -> None:
+        """A run goes on with the experts that it began with."""
+        path = out / EXPERTS
+        if path.is_file():
+            self.method.experts = read_object(path, "experts")
+        else:
+            with draft(path) as part:
+                part.write_text(json.dumps(self.method.experts) + "\n", encoding="utf-8")
 
     def _plan(self, ram: int) -> Plan:
         own, passes = self.settings, self._passes()
@@ -167,7 +197,7 @@ class Run:
         return Passes(isinstance(self.method, Full), self.objective.forwards, self.objective.aim.multiply_adds)
 
     def _load(self) -> None:
-        self.trainee = Trainee(self.checkpoint, self.method.weights, bool(self._mtp))
+        self.trainee = self.trainee or Trainee(self.checkpoint, self.method.weights, bool(self._mtp))
         self.trained = self.method.attach(self.trainee)
         if self.plan.recompute:
             self.trainee.recompute_layers()

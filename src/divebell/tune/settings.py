@@ -18,12 +18,14 @@ METHODS = {  # with the usual rate at the peak
 }
 OPTIMIZERS = ("adamw", "muon")
 KINDS = ("attention", "mlp", "experts", "shared_experts")
-TARGETS = (*KINDS, "router")
+TASK_EXPERTS = "task_experts"
+TARGETS = (*KINDS, TASK_EXPERTS, "router")
 _ABOVE_0 = ("epochs", "steps", "batch", "pack", "context", "rate", "rank", "alpha", "answer_tokens", "clip", "updates")
 _OF_TEACHERS = ("full", "lora", "qlora", "new")
 _GRPO_ALONE = ("rewards", "group", "answer_tokens", "clip", "updates")
 _NOT_BELOW_0 = ("mtp", "balance", "sequence_balance")
 _OF_SOME = {"beta": ("dpo", "grpo"), "tokenizer": ("new",)}  # others have no use for them
+_OF_SOME |= {"expert_share": ("lora", "qlora")}
 _OF_SOME |= dict.fromkeys(("teacher", "labels"), _OF_TEACHERS)
 _OF_SOME |= dict.fromkeys(_GRPO_ALONE, ("grpo",)) | dict.fromkeys(_NOT_BELOW_0, ("full", "new"))
 
@@ -71,7 +73,10 @@ class Settings:
     sequence_balance
         full, new: factor of the loss that evens experts' loads within a row; by default 0.0001 for new, else 0
     targets
-        what gets adapters: attention, mlp, experts, shared_experts, router; may be given several times
+        what gets adapters: attention, mlp, experts, shared_experts, router, or of experts only those that the rows
+        use, task_experts; may be given several times
+    expert_share
+        task_experts: of each layer the fewest experts that have this share of the tokens' choices
     beta
         dpo: the larger, the less an answer's likelihood has to move from the base's; by default 0.1
         grpo: the weight of the divergence from the base; by default 0.001
@@ -106,6 +111,7 @@ class Settings:
     balance: float | None = None
     sequence_balance: float | None = None
     targets: tuple[str, ...] = KINDS
+    expert_share: float = 0.2
     beta: float | None = None
     rewards: tuple[str, ...] = ("answer",)
     group: int = 8
@@ -130,6 +136,7 @@ class Settings:
             if value is not None and not 0 <= value < inf:
                 raise BadInput(f"{name} is {value}; it must be at least 0")
         self._check_names()
+        self._check_experts(method)
         if not 0 <= self.labels < 1:
             raise BadInput(f"labels is {self.labels}; it must be at least 0 and below 1")
         if self.labels and not self.teacher:
@@ -147,6 +154,14 @@ class Settings:
         for field, known in (("targets", TARGETS), ("rewards", REWARDS)):
             if unknown := [name for name in getattr(self, field) if name not in known]:
                 raise BadInput(f"{field} has {unknown[0]!r}; known: {', '.join(known)}")
+
+    def _check_experts(self, method: str) -> None:
+        if not 0 < self.expert_share <= 1:
+            raise BadInput(f"expert_share is {self.expert_share}; it must be above 0 and at most 1")
+        if TASK_EXPERTS in self.targets and method not in _OF_SOME["expert_share"]:
+            raise BadInput(f"targets has {TASK_EXPERTS}, which are for {' and '.join(_OF_SOME['expert_share'])}")
+        if {TASK_EXPERTS, "experts"} <= set(self.targets):
+            raise BadInput(f"targets has experts and {TASK_EXPERTS}; give one of them")
 
     def described(self) -> dict[str, Any]:
         """As JSON has it."""
