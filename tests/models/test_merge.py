@@ -24,6 +24,7 @@ from divebell.models.merge import plan
 from divebell.models.quantize import plan as plan_quantized
 from divebell.models.quantize import quantize
 from divebell.ops import native
+from divebell.weights import write_safetensors
 from divebell.weights.adapter import read_adapter
 from divebell.weights.checkpoint import open_checkpoint
 
@@ -231,6 +232,15 @@ def test_a_base_with_4_bits_of_ours_becomes_an_ordinary_folder(tiny, tmp_path):
     out = merged(tmp_path / "q4", tmp_path / "adapter", tmp_path / "out")
     assert "quantization_config" not in json.loads((out / "config.json").read_text())
     assert differs(torch_logits(loaded(out, dtype=torch.float32), IDS), served(out)) <= TOLERANCE
+
+
+def test_a_large_one_is_in_shards_with_an_index(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(write_safetensors, "SHARD_BYTES", 100_000)
+    expected = torch_logits(save("deepseek_v3", tmp_path / "adapter"), IDS)
+    out = merged(tiny("deepseek_v3"), tmp_path / "adapter", tmp_path / "out")
+    assert len(list(out.glob("model-*-of-*.safetensors"))) > 4
+    assert differs(served(out), expected) <= TOLERANCE
+    assert differs(torch_logits(loaded(out), IDS), expected) <= TOLERANCE
 
 
 def test_nothing_half_is_left(tiny, tmp_path, monkeypatch):
