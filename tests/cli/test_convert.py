@@ -1,5 +1,7 @@
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from talkers import talker
 
@@ -14,7 +16,9 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     for name in ("llama", "qwen2", "mistral-window", "deepseek_v3"):
         talker(root / name, name)
+    talker(root / "wide", "llama", intermediate_size=128)
     (root / "text.txt").write_text("two and two are four; four and four are eight. " * 30)
+    (root / "long.txt").write_text("".join(f"after {i} comes {i + 1}. " for i in range(220)))
     return root
 
 
@@ -43,6 +47,42 @@ def test_half_a_cache(root, tmp_path, capsys):
     assert float(shown["predicted_loss"]) > 0
 
 
+def away(original: Path, model: Path) -> float:
+    """The divergence of what a model finds likely from what the original does."""
+    found = []
+    for folder in (original, model):
+        with divebell.load(folder, weights="f32", ram="1GiB") as llm:
+            ids = llm.tokenizer.encode("after 301 comes 302. after 302 comes 303.")
+            found.append(llm.logits(ids).astype(np.float64))
+    right, own = (each - np.log(np.exp(each).sum(axis=1, keepdims=True)) for each in found)
+    return float((np.exp(right) * (right - own)).sum(axis=1).mean())
+
+
+def test_half_a_cache_and_half_the_neurons_are_healed(root, tmp_path, capsys):
+    """And a kill between the conversion and the result costs nothing."""
+    out, text, first = tmp_path / "mla", root / "text.txt", tmp_path / "mla.healing" / "converted"
+    given = ["--cache", 0.5, "--experts", 4, "--text", text, "--calibration", text, "--heal", root / "long.txt"]
+    assert run(root / "wide", "--out", out, *given, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {"perplexity_before", "perplexity_converted", "perplexity"} <= shown.keys()
+    assert away(root / "wide", out) < 0.9 * away(root / "wide", first)
+    assert shown["active_mlp_share"] == 0.5
+    assert (shown["shared_experts"], shown["routed_experts"], shown["chosen_experts"]) == (1, 3, 1)
+    assert (tmp_path / "mla.healing" / "run" / "kl.png").exists()
+    with divebell.load(out, weights="f32", ram="1GiB") as llm:
+        assert llm.info.description.active_experts == 1
+    routers = [open_checkpoint(each).tensors["model.layers.1.mlp.gate.weight"].f32() for each in (out, first)]
+    assert (routers[0] == routers[1]).all()
+    converted = (first / "config.json").stat().st_mtime_ns
+    out.rename(tmp_path / "mla.healing" / "run" / "model")
+    assert run(root / "wide", "--out", out, *given, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["perplexity"] == shown["perplexity"]
+    assert (first / "config.json").stat().st_mtime_ns == converted
+    out.rename(tmp_path / "elsewhere")
+    assert run(root / "wide", "--out", out, *given, "--seed", 1) == 1
+    assert "seed was 0 and is 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "says"),
     [
@@ -52,12 +92,16 @@ def test_half_a_cache(root, tmp_path, capsys):
         ("mistral-window", [], "sliding window of 48 is not supported"),
         ("deepseek_v3", [], "conversion of architecture 'deepseek_v3' is not supported; known: llama, mistral, qwen2"),
         ("llama", ["--text", "none.txt"], "none.txt"),
+        ("llama", ["--experts", "5"], "experts is 5; it must divide the 112 neurons"),
+        ("llama", ["--heal", "text.txt"], "at least 2,048 are needed"),
+        ("llama", ["--heal", "none.txt"], "none.txt"),
     ],
 )
 def test_mistakes_are_told_and_nothing_is_written(root, tmp_path, capsys, model, arguments, says):
-    assert run(root / model, "--out", tmp_path / "mla", *arguments) == 1
+    files = [root / each if each == "text.txt" else each for each in arguments]
+    assert run(root / model, "--out", tmp_path / "mla", *files) == 1
     assert says in capsys.readouterr().err
-    assert not (tmp_path / "mla").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_source_is_never_written_over(root, capsys):

@@ -9,10 +9,10 @@ from small_tokenizers import byte_level_library
 MARKS = ("<|im_start|>", "<|im_end|>")
 
 
-def talker(folder: Path, name: str = "llama", template: str | None = None) -> Path:
+def talker(folder: Path, name: str = "llama", template: str | None = None, **changes: object) -> Path:
     """checkpoints.SHAPES[name] with a vocabulary of its own; template: None for ChatML, which its tokens point to."""
     library = byte_level_library(special=MARKS)
-    checkpoints.save(name, folder, vocab_size=library.get_vocab_size())
+    checkpoints.save(name, folder, vocab_size=library.get_vocab_size(), **changes)
     library.save(str(folder / "tokenizer.json"))
     settings = {"eos_token": MARKS[1]} | ({"chat_template": template} if template else {})
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))

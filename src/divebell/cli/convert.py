@@ -1,6 +1,7 @@
 """divebell convert."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,8 +20,10 @@ def convert(
     out: Path,
     attention: str = "mla",
     cache: float | None = None,
+    experts: int | None = None,
     calibration: Path | None = None,
     text: Path | None = None,
+    heal: tuple[Path, ...] = (),
     tokens: int = 8192,
     seed: int = 0,
     threads: int | None = None,
@@ -29,7 +32,8 @@ def convert(
 ) -> None:
     """Turn a dense model (Llama, Mistral, Qwen2) into one with latent attention, an ordinary deepseek_v3 checkpoint.
 
-    Without --cache the result is exact. A smaller cache loses something; `divebell tune full --teacher` heals it.
+    Without --cache and --experts the result is exact. What a smaller cache or fewer neurons lose, --heal makes good in
+    part; the same command goes on with that after a kill.
 
     Parameters
     ----------
@@ -41,12 +45,17 @@ def convert(
         mla
     cache
         a share of the original's cache, such as 0.5
+    experts
+        pieces of one size that the neurons of each MLP are divided into: a quarter are shared, the others are routed
+        experts, and half of all are active
     calibration
         a text, UTF-8, like those the model is for; by default the model writes some itself
     text
         a text, UTF-8, to measure the perplexity on; by default the model writes some itself, other than the above
+    heal
+        texts, as `divebell tune` takes them, that the result learns from the original on; may be given several times
     tokens
-        how many of each
+        how many of each, calibration and text
     seed
         of what the model writes
     threads
@@ -56,14 +65,13 @@ def convert(
     json
         print a JSON object
     """
-    import divebell
+    from divebell.cli.heal import Healing
     from divebell.cli.output import print_fields, print_json
-    from divebell.cli.texts import check_tokens, texts_of
-    from divebell.convert.calibration import calibrate
+    from divebell.cli.texts import check_tokens
+    from divebell.convert.experts import division
     from divebell.convert.grouped import Source
-    from divebell.convert.mla import Conversion
     from divebell.convert.shape import width_of
-    from divebell.convert.write import check_out, write
+    from divebell.convert.write import check_out
     from divebell.weights.checkpoint import open_checkpoint
     from divebell.weights.pull import resolve
 
@@ -74,24 +82,81 @@ def convert(
     source = Source(open_checkpoint(path))
     if cache is not None:
         width_of(source, cache)
+    if experts is not None:
+        division(source.config.width, experts)
     check_out(source, out)
+    asked = Asked(cache, experts, calibration, text, tokens, seed)
     loading = {"threads": threads, "ram": ram, "context": TEXT_LENGTH}
-    with divebell.load(path, **loading) as llm:
-        files = enumerate((calibration, text))
-        fed, measured = (texts_of(llm, file, tokens, TEXT_LENGTH, seed + i) for i, file in files)
-    conversion = Conversion(source, calibrate(source, fed), cache)
-    write(conversion, out)
-    figures = {
-        "path": out,
+    if heal:
+        told = asked.described() | {"model": str(path), "heal": list(map(str, heal))}
+        healing = Healing(path, out, heal, told, threads, ram)
+        figures = healing.conversion(lambda folder: _converted(source, folder, asked, loading))
+        figures |= healing.heal()
+        figures |= {"perplexity_converted": figures["perplexity"], **_measured(path, out, asked, loading)}
+    else:
+        figures = _converted(source, out, asked, loading)
+    figures = {"path": out} | figures | {"seconds": round(perf_counter() - begin, 1)}
+    print_json(figures) if json else print_fields(figures.items())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What makes one conversion of a model another than the next."""
+
+    cache: float | None
+    experts: int | None
+    calibration: Path | None
+    text: Path | None
+    tokens: int
+    seed: int
+
+    def described(self) -> dict[str, Any]:
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+
+def _converted(source: Any, out: Path, asked: Asked, loading: dict[str, Any]) -> dict[str, Any]:
+    """Writes the model; what it is, and how well it does beside the original."""
+    from divebell.convert.calibration import calibrate
+    from divebell.convert.experts import Mixtures
+    from divebell.convert.mla import Conversion
+    from divebell.convert.write import write
+
+    path = source.checkpoint.path
+    measured = _texts(path, asked.text, asked, asked.seed + 1, loading)  # a file that can't be read costs no hour
+    fed = _texts(path, asked.calibration, asked, asked.seed, loading)
+    conversion = Conversion(source, calibrate(source, fed), asked.cache)
+    mixtures = Mixtures(source, fed, asked.experts) if asked.experts else None
+    write(conversion, out, mixtures)
+    return {
         "rank": conversion.shape.rank,
         "rope": 2 * conversion.shape.pairs,
         "predicted_loss": conversion.loss,
+        **(_divided(mixtures.division) if mixtures else {}),
         **_compared("cache_bytes_per_token", lambda described: described.cache_bytes(CACHE), path, out),
         **_compared("active_parameters", lambda described: described.active_parameters, path, out),
         **_perplexities(path, out, measured, loading),
-        "seconds": round(perf_counter() - begin, 1),
     }
-    print_json(figures) if json else print_fields(figures.items())
+
+
+def _divided(division: Any) -> dict[str, Any]:
+    return {
+        "shared_experts": division.shared,
+        "routed_experts": division.routed,
+        "chosen_experts": division.chosen,
+        "active_mlp_share": division.active,
+    }
+
+
+def _texts(path: Path, file: Path | None, asked: Asked, seed: int, loading: dict[str, Any]) -> list[list[int]]:
+    import divebell
+    from divebell.cli.texts import texts_of
+
+    with divebell.load(path, **loading) as llm:
+        return texts_of(llm, file, asked.tokens, TEXT_LENGTH, seed)
+
+
+def _measured(path: Path, out: Path, asked: Asked, loading: dict[str, Any]) -> dict[str, Any]:
+    return _perplexities(path, out, _texts(path, asked.text, asked, asked.seed + 1, loading), loading)
 
 
 def _compared(name: str, figure: Any, *paths: Path) -> dict[str, int]:

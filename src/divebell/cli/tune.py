@@ -60,7 +60,7 @@ def tune(
     from divebell.tune.live import watched
     from divebell.tune.run import Run
 
-    _use_threads(threads)
+    use_threads(threads)
     run = Run(method, model, [data, *more], settings, ram)
     figures = _planned(run) if dry_run else watched(run, out)
     print_json(figures) if json else print_fields((name, _shown(value)) for name, value in figures.items())
@@ -71,13 +71,14 @@ def require_torch() -> None:
         raise BadInput("tuning needs torch: pip install 'divebell[tune]'")
 
 
-def _use_threads(threads: int | None) -> None:
-    from divebell.tune.model import use_threads
+def use_threads(threads: int | None) -> None:
+    """BadInput for fewer than one."""
+    from divebell.tune import model
 
     if threads is not None:
         if threads < 1:
             raise BadInput(f"threads is {threads}; it must be at least 1")
-        use_threads(threads)
+        model.use_threads(threads)
 
 
 def _planned(run: "Run") -> dict[str, Any]:

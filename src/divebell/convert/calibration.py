@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from divebell.convert.grouped import Source
-from divebell.engine.cache import Cache, pages_for
+from divebell.convert.reading import read
 from divebell.engine.pace import STEP_TOKENS
-from divebell.ops.batch import Batch
 
 
 @dataclass(slots=True)
@@ -112,13 +111,8 @@ def _by_distance(amounts: np.ndarray, length: int) -> np.ndarray:
 
 def calibrate(source: Source, texts: Sequence[Sequence[int]]) -> list[Statistics]:
     """Of each layer, while the model reads texts of at most STEP_TOKENS tokens from its weights as stored."""
-    from divebell import models
     from divebell.ops import native
 
     watch = _Watch(native, source)
-    model = models.load(source.checkpoint, watch.ops)
-    pages = list(range(pages_for(STEP_TOKENS)))
-    cache = Cache(model.cache_layout, model.cache_dtype, len(pages))
-    for ids in texts:
-        model.forward(Batch.of([np.asarray(ids, np.int32)], [0], [pages]), cache.layers)
+    read(source, watch.ops, texts)
     return watch.layers

@@ -53,9 +53,13 @@ class Model:
         finally:
             self._adapted.end()
 
-    def _forward(self, batch: Batch, cache: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
+    def begin(self, batch: Batch) -> np.ndarray:
+        """The state before the first layer."""
         self._rope.reach(int(batch.lengths.max()))
-        state = self._ops.embed(self._embedding, batch.ids)
+        return self._ops.embed(self._embedding, batch.ids)
+
+    def _forward(self, batch: Batch, cache: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
+        state = self.begin(batch)
         for layer, pages in zip(self.layers, cache, strict=True):
             state = layer(state, batch, pages)
         return self._ops.rms_norm(state, self._norm, self.config.eps)

@@ -9,6 +9,7 @@ import torch
 from divebell.models import mtp
 from divebell.models.parameter import Parameter
 from divebell.models.write import write_model
+from divebell.ops.torch import Weight
 from divebell.tune.model import Trainee
 from divebell.weights.entry import Entry
 from divebell.weights.formats import BF16, F32
@@ -17,7 +18,12 @@ MOVED = ("router_bias",)  # by the balance of the experts' load, not by gradient
 
 
 class Full:
+    """frozen: kinds of matrices that stay as they are."""
+
     weights = "stored"
+
+    def __init__(self, frozen: Sequence[str] = ()):
+        self._frozen = frozen
 
     def size(self, parameters: Iterable[Parameter]) -> int:
         """How many numbers are trained."""
@@ -27,6 +33,8 @@ class Full:
         """What is trained, or moved, by own name; an expert's with its number behind."""
         trained = {}
         for name, weight in trainee.weights.items():
+            if trainee.parameters[name].kind in self._frozen:
+                continue
             listed = {f"{name}.{e}": w for e, w in enumerate(weight)} if isinstance(weight, list) else {name: weight}
             trained |= {key: each.thaw() for key, each in listed.items()}
         for name, vector in trainee.vectors.items():
@@ -72,7 +80,11 @@ def _values(trainee: Trainee, name: str) -> list[torch.Tensor]:
     weight = trainee.weights.get(name)
     if weight is None:  # factors of RoPE, which are no weights
         return [torch.from_numpy(trainee.numbers(name))]
-    return [each.dense for each in (weight if isinstance(weight, list) else [weight])]
+    return [_numbers(each) for each in (weight if isinstance(weight, list) else [weight])]
+
+
+def _numbers(weight: Weight) -> torch.Tensor:
+    return torch.from_numpy(weight.tensor.f32()) if weight.dense is None else weight.dense
 
 
 def _described(trainee: Trainee) -> dict:

@@ -48,6 +48,7 @@ class Run:
     """Prepared, with nothing written. Raises a DivebellError where it can't be done.
 
     ram: what it may take, such as "6GiB"; by default nine tenths of what is available. save_seconds: between states.
+    frozen: kinds of matrices that `full` leaves as they are.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class Run:
         settings: Settings,
         ram: str | None = None,
         save_seconds: float = _SAVE_SECONDS,
+        frozen: Sequence[str] = (),
     ):
         settings.check(method)
         torch.manual_seed(settings.seed)
-        self.settings, self._save_seconds = settings, save_seconds
+        self.settings, self._save_seconds, self._frozen = settings, save_seconds, frozen
         self._files = [data] if isinstance(data, Path) else list(data)
         self._told = {"method": method, "model": model, "data": list(map(str, self._files))} | settings.described()
         self._peak = settings.rate or METHODS[method]
@@ -157,7 +159,7 @@ class Run:
 
     def _method(self, name: str) -> Full | Lora:
         if name in ("full", "new"):
-            return Full()
+            return Full(self._frozen)
         weights = "bf16" if name == "lora" else "stored"
         kinds = tuple("experts" if target == TASK_EXPERTS else target for target in self.settings.targets)
         return Lora(self.settings.rank, self.settings.alpha, kinds, weights)

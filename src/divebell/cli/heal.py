@@ -1,0 +1,97 @@
+"""Healing of a converted model: it learns from the original, layer by layer and then as a whole. The work lies in a
+folder beside the result, so that the same command goes on with it after a kill."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from divebell.errors import BadInput
+
+LEAST_TOKENS = 2048  # to learn from
+_LAYERWISE_TOKENS = 16384  # at most
+_HOW = {"context": 512, "pack": 1024, "batch": 2}
+_FROZEN = ("router",)  # its choice has no gradient, and its numbers are too small for the optimizer's steps
+_FIGURES = "figures.json"
+
+
+class Healing:
+    """Checked, with nothing written. asked: what tells this conversion from another.
+
+    Raises a DivebellError where it can't be done.
+    """
+
+    def __init__(
+        self,
+        original: Path,
+        out: Path,
+        texts: Sequence[Path],
+        asked: dict[str, Any],
+        threads: int | None,
+        ram: str | None,
+    ):
+        from divebell.cli.tune import require_torch, use_threads
+
+        require_torch()
+        use_threads(threads)
+        from divebell.tune.settings import Settings
+
+        self._original, self._out, self._texts, self._asked, self._ram = original, out, texts, asked, ram
+        self._folder = out.with_name(f"{out.name}.healing")
+        self._settings = Settings(teacher=str(original), seed=asked["seed"], **_HOW)
+        learned = self._run(original).plan.learned
+        if learned < LEAST_TOKENS:
+            raise BadInput(
+                f"the texts to heal with have {learned:,} tokens; at least {LEAST_TOKENS:,} are needed: "
+                "give longer ones"
+            )
+
+    def conversion(self, convert: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """What `convert` tells of the model that it leaves in a folder; it is not called again where it has been."""
+        from divebell.tune.record import Record
+        from divebell.weights.mapped import draft
+
+        Record(self._folder, self._asked)
+        told = self._folder / _FIGURES
+        if not told.is_file():
+            shutil.rmtree(self._folder / "converted", ignore_errors=True)  # a kill left it without its figures
+            figures = convert(self._folder / "converted")
+            with draft(told) as part:
+                part.write_text(json.dumps(figures), encoding="utf-8")
+        return json.loads(told.read_text(encoding="utf-8"))
+
+    def heal(self) -> dict[str, Any]:
+        """Leaves the healed model at `out`. Where the run's figures are, and what came of it."""
+        from divebell.tune.live import watched
+
+        near = self._folder / "layerwise" / "model"
+        if not near.exists():
+            self._layerwise(near.parent)
+        run, folder = self._run(near), self._folder / "run"
+        figures = {} if run.done(folder) else watched(run, folder)
+        (folder / "model").replace(self._out)
+        return {"healing": folder, "steps": run.steps} | {k: figures[k] for k in ("kl", "held_out") if k in figures}
+
+    def _run(self, model: Path) -> Any:
+        from divebell.tune.run import Run
+
+        return Run("full", str(model), self._texts, self._settings, self._ram, frozen=_FROZEN)
+
+    def _layerwise(self, folder: Path) -> None:
+        from divebell.tune.full import Full
+        from divebell.tune.layerwise import follow
+        from divebell.tune.model import Trainee
+        from divebell.weights.checkpoint import open_checkpoint
+
+        student, method = Trainee(open_checkpoint(self._folder / "converted")), Full(_FROZEN)
+        method.attach(student)
+        texts, room = [], _LAYERWISE_TOKENS
+        for sample in self._run(self._original).training:
+            if room > 0:
+                texts.append(sample.ids)
+                room -= len(sample)
+        for _ in follow(student, Trainee(open_checkpoint(self._original)), texts):
+            pass
+        folder.mkdir(exist_ok=True)
+        method.save(student, folder)

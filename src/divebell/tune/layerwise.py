@@ -1,0 +1,159 @@
+"""A student brought near its teacher layer by layer, without a backward pass: least squares for the matrices that end
+attention and feed-forward blocks.
+
+Both have layers of the same number and width. What the student's stream should be after a block is the teacher's there,
+so that what has gone astray before is made good too, as methods do that prune from layer to layer (SparseGPT, arXiv
+2301.00774).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from divebell.models.moe import Moe
+from divebell.ops.batch import Batch
+from divebell.ops.torch import Weight
+from divebell.tune.model import Trainee
+
+DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)  # of the change, in mean squares of what goes in
+_ASIDE = 0.25  # of the tokens, which tell the damping
+
+
+class _Stream:
+    """state: float32 (T, hidden), of all texts side by side."""
+
+    def __init__(self, trainee: Trainee, texts: Sequence[np.ndarray]):
+        self.trainee, self.batch = trainee, Batch.of(list(texts), [0] * len(texts), [[0]] * len(texts))
+        self.state = trainee.model.begin(self.batch)
+
+    def attended(self, index: int) -> torch.Tensor:
+        """What attention adds."""
+        layer = self.trainee.model.layers[index]
+        pages = dict.fromkeys(self.trainee.model.cache_layout[index])
+        return layer.attend(self._normed(layer.attention_norm), self.batch, pages)
+
+    def fed(self, index: int) -> torch.Tensor:
+        """What the feed-forward block adds."""
+        layer = self.trainee.model.layers[index]
+        return layer.mlp(self._normed(layer.mlp_norm))
+
+    def _normed(self, norm: torch.Tensor) -> torch.Tensor:
+        return functional.rms_norm(self.state, norm.shape, norm, self.trainee.config.eps)
+
+
+@torch.no_grad()
+def follow(student: Trainee, teacher: Trainee, texts: Sequence[np.ndarray]) -> Iterator[tuple[float, float]]:
+    """Changes the student's matrices, which are trained ones. Of each layer: how far the stream is from the teacher's
+    at its end, squared and as a part of it, before its feed-forward block is changed and after."""
+    own, right = _Stream(student, texts), _Stream(teacher, texts)
+    for index in range(student.config.layers):
+        right.state = right.state + right.attended(index)
+        with _noted([student.weights[f"layers.{index}.o"]]) as inputs:
+            added = own.attended(index)
+        own.state = own.state + added + _fit(inputs, right.state - own.state - added, right.state)
+        right.state = right.state + right.fed(index)
+        added, inputs = _fed(own, index)
+        before = own.state + added
+        own.state = before + _fit(inputs, right.state - before, right.state)
+        yield _distance(before, right.state), _distance(own.state, right.state)
+
+
+Inputs = dict[Weight, torch.Tensor]  # of a matrix, (T, columns)
+
+
+@contextmanager
+def _noted(weights: Sequence[Weight]) -> Iterator[Inputs]:
+    """What goes into them while this lasts."""
+    inputs: Inputs = {}
+
+    def note(weight: Weight):
+        def nothing(x: torch.Tensor) -> torch.Tensor:
+            inputs[weight] = x
+            return torch.zeros(())
+
+        return nothing
+
+    for weight in weights:
+        weight.adapter = note(weight)
+    try:
+        yield inputs
+    finally:
+        for weight in weights:
+            weight.adapter = None
+
+
+def _fed(own: _Stream, index: int) -> tuple[torch.Tensor, Inputs]:
+    """What the block adds, and what goes into its last matrices: of an expert, of all tokens, as much as it counts."""
+    weights, block, moe = own.trainee.weights, f"layers.{index}.", own.trainee.model.layers[index].mlp
+    if not isinstance(moe, Moe):
+        with _noted([weights[f"{block}mlp.down"]]) as inputs:
+            return own.fed(index), inputs
+    experts, shared = weights[f"{block}experts.down"], weights.get(f"{block}shared_experts.down")
+    with _chosen(moe) as choice, _noted([*experts, *([shared] if shared else [])]) as inputs:
+        added = own.fed(index)
+    ids, counted = choice[-1]
+    for number, expert in enumerate(experts):
+        tokens, slots = (ids == number).nonzero(as_tuple=True)
+        whole = torch.zeros(len(own.state), expert.shape[1])
+        if len(tokens):
+            whole[tokens] = inputs[expert] * counted[tokens, slots, None]
+        inputs[expert] = whole
+    return added, inputs
+
+
+@contextmanager
+def _chosen(moe: Moe) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Experts and what they count, of each time that the layer is asked while this lasts."""
+    seen, choose = [], moe.choose
+
+    def noted(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(choose(logits))
+        return seen[-1]
+
+    moe.choose = noted
+    try:
+        yield seen
+    finally:
+        moe.choose = choose
+
+
+def _fit(inputs: Inputs, missing: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Changes the matrices so that they add what is missing, (T, hidden), and returns what they add: least squares over
+    the tokens, each counting by what a norm leaves of it, damped as does best on tokens that are set aside."""
+    x = torch.cat(list(inputs.values()), 1)
+    scale = target.square().mean(1, keepdim=True).rsqrt()
+    aside = torch.arange(len(x)) % round(1 / _ASIDE) == 0
+    known, asked = (_normal(x[part] * scale[part], missing[part] * scale[part]) for part in (~aside, aside))
+    tried = [(_loss(asked, change), damping) for damping in DAMPINGS for change in [_solved(known, damping)]]
+    loss, damping = min(tried)
+    if loss >= 0:  # better left alone
+        return torch.zeros_like(missing)
+    change = _solved([a + b for a, b in zip(known, asked, strict=True)], damping)
+    parts = change.split([x.shape[1] for x in inputs.values()])
+    for weight, part in zip(inputs, parts, strict=True):
+        weight.dense += part.T
+    return x @ change
+
+
+def _normal(x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+    """(columns, columns) and (columns, hidden)"""
+    return [x.T @ x, x.T @ y]
+
+
+def _solved(normal: Sequence[torch.Tensor], damping: float) -> torch.Tensor:
+    moments, products = normal
+    ridge = (damping * moments.diagonal().mean()).clamp(min=1e-30) * torch.eye(len(moments))
+    return torch.linalg.solve(moments + ridge, products)
+
+
+def _loss(normal: Sequence[torch.Tensor], change: torch.Tensor) -> float:
+    """By how much the squared error is more than without the change."""
+    moments, products = normal
+    return float((change * (moments @ change - 2 * products)).sum())
+
+
+def _distance(state: torch.Tensor, target: torch.Tensor) -> float:
+    return float((((state - target).square().sum(1)) / target.square().sum(1)).mean())
