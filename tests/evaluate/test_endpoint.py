@@ -6,6 +6,9 @@ import time
 import pytest
 import servers
 from fake_server import Fake, serving
+from hypothesis import given
+from hypothesis import strategies as st
+from lm_eval.api.instance import Instance
 
 import divebell
 from divebell.costs.prices import Price
@@ -13,12 +16,21 @@ from divebell.errors import BadInput, EndpointError
 from divebell.evaluate.client import TRIES, Client
 from divebell.evaluate.endpoint import Endpoint
 from divebell.evaluate.in_process import InProcess
-from divebell.evaluate.question import Manner
+from divebell.evaluate.question import Manner, Question
 from divebell.evaluate.run import Plan
 from divebell.evaluate.scoring import score
 from divebell.evaluate.tasks import benchmarks
 
 BROKEN = (500, {}, b"oops")
+FIELDS = ("index", "text", "message", "content", "logprobs", "tokens", "token_logprobs", "top_logprobs")
+FIELDS += ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "cached_tokens", "joules")
+ECHO = st.fixed_dictionaries(
+    {
+        "tokens": st.just(["a", " b"]),
+        "token_logprobs": st.lists(st.none() | st.floats(), min_size=2, max_size=2),
+        "top_logprobs": st.lists(st.none() | st.dictionaries(st.text(max_size=1), st.floats(), max_size=2), max_size=2),
+    }
+)
 
 
 @pytest.fixture
@@ -169,6 +181,52 @@ def test_log_probabilities_of_a_chat_can_not_be_had(fake, run):
 def test_garbage_within_an_answer_is_told(fake, run, body):
     fake.faults = [(200, {}, body)] * 50
     assert isinstance(run(endpoint(fake.url), "gsm8k").problem, EndpointError)
+
+
+class Says(Client):
+    """Answers everything with one JSON object."""
+
+    def __init__(self, answer: dict):
+        self.url, self._key, self._answer = "http://nowhere", None, answer
+
+    async def ask(self, path, body=None):
+        return self._answer
+
+    async def close(self):
+        """There is nothing open."""
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.floats()
+    | st.sampled_from(["", "a b", "bytes:\\xe5", "\ud800"]),
+    lambda value: st.lists(value, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), value, max_size=4),
+    max_leaves=12,
+)
+CHOICE = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON) | {"text": st.just("a b"), "logprobs": ECHO})
+
+
+@given(
+    st.fixed_dictionaries(
+        {"choices": st.lists(CHOICE | JSON, max_size=2) | JSON}, optional={"usage": JSON, "receipt": JSON}
+    )
+)
+def test_any_answer_is_an_answer_or_is_refused(answer):
+    for kind, arguments in (("generate_until", ("a", {"until": ["b"]})), ("loglikelihood", ("a", " b"))):
+        for chat in (False, True):
+            model = Endpoint(Says(answer), "m", chat, Price("m", "", 0.1, 1, 2, "", "", ""))
+            context = json.dumps([{"role": "user", "content": "a"}]) if chat else arguments[0]
+            instance = Instance(kind, {}, (context, arguments[1]), 0)
+            try:
+                model.begin(Question(None, ("t", 0, 0), [instance], "d"))
+                [answered] = model.finished()
+                assert len(answered.responses) == 1
+            except (EndpointError, BadInput):
+                pass
+            finally:
+                model.close()
 
 
 def test_a_server_is_not_asked_more_often_than_said(fake, run):
