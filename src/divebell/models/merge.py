@@ -18,6 +18,7 @@ from divebell.models.changes import Factors, changes
 from divebell.models.released import Released, released
 from divebell.models.released_config import released_config
 from divebell.models.write import check_new_folder, write_folder
+from divebell.ops import native
 from divebell.weights.adapter import AdapterFile
 from divebell.weights.entry import Entry
 from divebell.weights.floats import packed, packed_f8
@@ -113,7 +114,7 @@ def _tiles(tensor: Tensor, factors: Factors | None) -> Iterator[np.ndarray]:
     rows = tensor.reshape(prod(tensor.shape[:-1]), tensor.shape[-1])
     step = max(1, TILE // (rows.shape[1] * F8_BLOCK)) * F8_BLOCK
     for begin in range(0, len(rows), step):
-        tile = rows[begin : begin + step].f32()
+        tile = native.decode(native.weight(rows[begin : begin + step]))
         if factors is not None:
             tile += factors.product(slice(begin, begin + step))
         if not np.isfinite(tile).all():

@@ -7,7 +7,7 @@ FP8 as DeepSeek-V3 releases it (README_WEIGHTS of deepseek-ai/DeepSeek-V3): E4M3
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from ml_dtypes import float8_e4m3fn
+from ml_dtypes import bfloat16, float8_e4m3fn
 
 from divebell.weights.formats import BF16, F8_BLOCK, F16, F32, Format
 
@@ -23,10 +23,10 @@ def packed(numbers: np.ndarray, format: Format) -> np.ndarray:
             return numbers.astype(np.float16).reshape(-1).view(np.uint8)
     if format is not BF16:
         raise ValueError(format.name)
-    bits = numbers.view(np.uint32)
-    quiet = bits & 0xFFFF0000 | 0x400000
-    rounded = np.where(np.isnan(numbers), quiet, bits + 0x7FFF + (bits >> 16 & 1))
-    return (rounded >> 16).astype(np.uint16).reshape(-1).view(np.uint8)
+    rounded, lost = numbers.astype(bfloat16).view(np.uint16), np.isnan(numbers)
+    if lost.any():
+        rounded[lost] = (numbers[lost].view(np.uint32) >> 16) | 0x40  # as ggml does, whose files say which NaN it was
+    return rounded.reshape(-1).view(np.uint8)
 
 
 def packed_f8(tiles: Iterable[np.ndarray], powers_of_two: bool = False) -> Iterator[np.ndarray]:
