@@ -48,7 +48,7 @@ def main() -> None:
     wanted = [
         s for s in SUBJECTS if not options.only or any(o.lower() in s.name.lower() for o in options.only.split(","))
     ]
-    results = {"machine": _machine(options.threads), "subjects": []}
+    results = {"machine": machine(options.threads), "subjects": []}
     for subject in wanted:
         results["subjects"].append(_compare(subject, options))
         _write(results, options.out)
@@ -129,7 +129,7 @@ def _same(run: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     return next(other for other in run["rows"] if all(other[key] == row[key] for key in kinds))
 
 
-def _machine(threads: int) -> dict[str, Any]:
+def machine(threads: int) -> dict[str, Any]:
     from dataclasses import asdict
 
     from divebell.engine.machine import measure

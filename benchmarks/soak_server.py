@@ -17,7 +17,7 @@ import httpx
 KEY = "soak-key-1234"
 START_SECONDS = 120
 READY = re.compile(r"ready at (http://\S+),")
-_FIGURE = re.compile(r'divebell_(\w+)\{model="soak"(?:,state="(\w+)")?\} (\S+)')
+_FIGURE = re.compile(r'divebell_(\w+)\{model="[^"]*"(?:,state="(\w+)")?\} (\S+)')
 SPARE = 16 << 20  # bytes by which memory may grow, besides a twentieth: what an allocator keeps
 FIRST = 120.0  # seconds in which the cache and the compiled grammars fill up
 FEWEST = 8  # later samples of one life that say anything
