@@ -14,7 +14,7 @@ from soak_server import Sample, Server, growth
 ROUND = 400  # requests
 ROUNDS = 12
 SETTLED = 8  # rounds, after which all that is kept is there: compiled grammars, pages of the cache, the allocator's own
-STEPS = 32 << 20  # bytes: the allocator grows in steps of up to 24 MB, of which the last may come late
+STEPS = 8 << 20  # bytes
 
 
 @pytest.mark.slow

@@ -75,13 +75,14 @@ def serve(
     from divebell.serve.budgets import shared
     from divebell.serve.keys import read_keys
     from divebell.serve.limits import Limits
-    from divebell.serve.memory import keep_all, share_arenas
+    from divebell.serve.memory import keep_all, keep_giving_back, share_arenas
     from divebell.serve.server import check_reach, listen, run
     from divebell.serve.service import Service
     from divebell.serve.shelf import Shelf
 
     limits = Limits(parse_bytes(max_body, "max_body"), max_prompt, max_output, max_queue, time_limit, grace)
     share_arenas()
+    keep_giving_back()
     keys = read_keys(api_key_file)
     check_reach(host, keys)
     loading = loading or Loading()

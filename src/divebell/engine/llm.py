@@ -17,7 +17,7 @@ from divebell.engine.generation import Generation
 from divebell.engine.grammar import Grammars
 from divebell.engine.reading import Reading, Rows, Scores
 from divebell.engine.sampling import CONSTRAINTS, Sampling
-from divebell.engine.voice import Voice
+from divebell.engine.voice import Voice, is_beyond
 from divebell.errors import BadInput
 from divebell.text.parser import Parser
 from divebell.weights.adapter import read_adapter
@@ -105,6 +105,13 @@ class LLM:
         """No new request may ask for it; those that have begun end with it, and then its memory is free."""
         self._engine.drop_adapter(name)
 
+    def encode(self, prompt: str, add_special_tokens: bool = True) -> list[int]:
+        """As the tokenizer does it. Raises BadInput for a prompt that is far too long, before all of it is cut up."""
+        most = self.context - 1
+        if isinstance(prompt, str) and is_beyond(self.tokenizer, prompt, most):
+            raise BadInput(self._too_long(f"more than {plural(most, 'token')}", most))
+        return self.tokenizer.encode(prompt, add_special_tokens)
+
     def logits(self, token_ids: Sequence[int], adapter: str | None = None) -> np.ndarray:
         """float32 (tokens, vocabulary): row t is the model's view of token t + 1, given the tokens up to t."""
         ids = self._checked(token_ids, self.context)
@@ -181,7 +188,7 @@ class LLM:
     ) -> ChatPrompt:
         """What `chat` has the model read; the arguments are those of `chat`."""
         text = self.chat_format.render(messages, tools=tools, **(template_variables or {}))
-        return ChatPrompt(text, self.tokenizer.encode(text, add_special_tokens=False))
+        return ChatPrompt(text, self.encode(text, add_special_tokens=False))
 
     def answer(
         self, prompt: ChatPrompt, tools: Sequence[Mapping[str, object]] | None = None, **options
@@ -203,7 +210,7 @@ class LLM:
     def continuation(self, prompt: Prompt, **options) -> Generation:
         """A continuation of a text or of token ids, not begun: `engine.start` begins it."""
         if isinstance(prompt, str):
-            prompt = self.tokenizer.encode(prompt)
+            prompt = self.encode(prompt)
         return self._speaking(self._checked(prompt, self.context - 1), options, continues=True)
 
     def conversation(self, system: str | None = None) -> Conversation:
@@ -258,17 +265,17 @@ class LLM:
         if not ids:
             raise BadInput("the prompt is empty; give at least one token")
         if len(ids) > most:
-            raise BadInput(self._too_long(len(ids), most))
+            raise BadInput(self._too_long(plural(len(ids), "token"), most))
         if min(ids) < 0 or max(ids) >= self._limits.vocabulary:
             wrong = next(i for i in ids if not 0 <= i < self._limits.vocabulary)
             raise BadInput(f"token id {wrong} is not in the vocabulary, which is 0 to {self._limits.vocabulary - 1}")
         return ids
 
-    def _too_long(self, tokens: int, most: int) -> str:
+    def _too_long(self, tokens: str, most: int) -> str:
         fit = f"at most {most} {'fits' if most == 1 else 'fit'}, as the context is {self.context}"
         longest = self._limits.longest
         larger = f", or load the model with a larger context (at most {longest})" if self.context < longest else ""
-        return f"the prompt has {plural(tokens, 'token')} and {fit}; shorten it{larger}"
+        return f"the prompt has {tokens} and {fit}; shorten it{larger}"
 
 
 def _governed_after(mark: str | None, options: Mapping[str, object]) -> dict[str, str]:

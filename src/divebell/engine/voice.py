@@ -2,6 +2,10 @@
 
 from functools import cached_property
 
+USUAL = 8  # characters of a token at most, on the average, in a text that anybody would write
+SLICE = 1 << 16  # characters
+SLACK = 64  # tokens that a cut may add
+
 
 class Voice:
     """Tokenizer and chat format of a checkpoint, loaded when first used: token ids alone need neither."""
@@ -37,3 +41,18 @@ class Voice:
             return frozenset(self.tokenizer.eos_ids)
         ids = self._checkpoint.config.get("eos_token_id")
         return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
+
+
+def is_beyond(tokenizer: object, text: str, most: int) -> bool:
+    """Whether a text surely has more than so many tokens.
+
+    Cutting it up takes 300 bytes for each of its characters, so one that looks too long is counted in slices.
+    """
+    if len(text) <= USUAL * most:
+        return False
+    counted = 0
+    for begin in range(0, len(text), SLICE):
+        counted += len(tokenizer.encode(text[begin : begin + SLICE], add_special_tokens=False)) - SLACK
+        if counted > most:
+            return True
+    return False

@@ -64,7 +64,7 @@ def prepare(served: Offer, form: CompletionForm) -> list[Continuation]:
     options, tokenizer = served.options(form.options(served.limits)), served.llm.tokenizer
     continued = []
     for prompt in form.prompts():
-        ids = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        ids = served.llm.encode(prompt) if isinstance(prompt, str) else prompt
         served.limits.check_prompt(len(ids))
         text = prompt if isinstance(prompt, str) else tokenizer.decode(prompt, skip_special_tokens=False)
         for each in seeded(options, form.n or 1):
