@@ -7,28 +7,29 @@ from divebell.engine.conversation import Answer as Parts
 from divebell.engine.generation import Generation
 from divebell.engine.sampler import TokenLogprob
 from divebell.serve.job import Update
-from divebell.text.events import CallArguments, CallEnd, CallStart, Event
+from divebell.text.events import CallArguments, CallEnd, CallStart, Content, Event
 from divebell.text.parser import Parser
 
 
 class Answer:
     """parts: its reasoning, text and calls so far. logprobs: of the tokens so far, where they were asked for.
 
-    parallel: without it, whatever comes after the first call is left out.
+    parallel: without it, whatever comes after the first call is left out. must_call: it can be nothing but calls.
     """
 
-    def __init__(self, generation: Generation, parser: Parser, parallel: bool = True):
+    def __init__(self, generation: Generation, parser: Parser, parallel: bool = True, must_call: bool = False):
         self.generation = generation
         self.parts = Parts()
         self.logprobs: list[TokenLogprob] = []
-        self._parser, self._parallel = parser, parallel
+        self._parser, self._parallel, self._calls = parser, parallel, must_call
         self._reason: str | None = None
 
     def take(self, update: Update) -> list[Event]:
         """What an update says. Every call has an id: the model's, or else one of ours."""
         events = self._parser.push(update.text) if update.text else []
+        self._calls = self._calls or any(isinstance(event, CallStart) for event in events)
         if update.finish_reason:
-            events += self._parser.flush()
+            events += self._held_back(update.finish_reason)
             self._reason = update.finish_reason
         self.logprobs += update.logprobs
         events = [self._identified(event) for event in events if self._parallel or not self._surplus(event)]
@@ -40,6 +41,11 @@ class Answer:
     def finish_reason(self) -> str | None:
         """As OpenAI has it: "stop", "length", "tool_calls"; None before the end."""
         return "tool_calls" if self._reason == "stop" and self.parts.tool_calls else self._reason
+
+    def _held_back(self, reason: str) -> list[Event]:
+        """To the end, since it may have begun a call. Where calls came and the answer was cut off, it has."""
+        cut = reason == "length" and self._calls
+        return [event for event in self._parser.flush() if not (cut and isinstance(event, Content))]
 
     @staticmethod
     def _identified(event: Event) -> Event:

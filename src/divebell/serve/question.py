@@ -44,7 +44,8 @@ class Question:
         prompt, tools = self.prompt(served), self._offered
         options = served.chat_options(self.options) | self._constraint(served, tools)
         made = [served.llm.answer(prompt, tools, **each) for each in seeded(options, self.count)]
-        return [Answer(generation, parser, self.parallel) for generation, parser in made]
+        must_call = self.choice not in ("auto", "none")
+        return [Answer(generation, parser, self.parallel, must_call) for generation, parser in made]
 
     @property
     def _offered(self) -> Tools | None:
