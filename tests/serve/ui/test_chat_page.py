@@ -4,7 +4,7 @@ import json
 
 import pytest
 from nicegui.testing.user_simulation import user_simulation
-from servers import service_of, slow
+from servers import adapter, service_of, slow
 
 from divebell.serve.access import AccessLog
 from divebell.serve.limits import Limits
@@ -191,3 +191,27 @@ def test_settings_are_checked_and_kept_with_the_conversation(desk):
     desk.visit(steps)
     settings = desk.kept().settings
     assert (settings.temperature, settings.system) == (0.5, "Be brief.")
+
+
+def test_adapters_that_come_and_go_can_be_chosen(desk, tmp_path):
+    path, service = adapter(tmp_path / "sql", 1), desk.service
+
+    async def steps(user):
+        (choice,) = found(user, "model")
+        assert choice.options == ["small"]
+        service.add_adapter("sql", path, "small")
+        user.find(marker="model").trigger("focus")
+        assert (choice.options, choice.value) == (["small", "sql"], "small")
+        choice.set_value("sql")
+        await say(user, "Hello")
+        await answered(user, 1)
+        service.drop_adapter("sql")
+        user.find(marker="model").trigger("focus")
+        assert (choice.options, choice.value) == (["small", "sql"], "sql")
+        await say(user, "Hello again")
+        await user.should_see("there is no model 'sql'", retries=PATIENCE)
+
+    desk.visit(steps)
+    assert [json.loads(line)["model"] for line in desk.log.getvalue().splitlines() if '"status": 200' in line] == [
+        "sql"
+    ]

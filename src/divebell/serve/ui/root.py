@@ -42,7 +42,6 @@ def show(asker: Asker, store: Store) -> None:
 
 def _header(chat: Chat, sidebar: Sidebar, settings: SettingsView) -> ui.tabs:
     dark = ui.dark_mode(None)
-    models = list(chat.asker.service.offers)
     with ui.header().classes("top items-center"):
         _button("menu", "Conversations", sidebar.toggle)
         tabs = ui.tabs(value="Chat").props("dense no-caps").classes("shrink")
@@ -50,13 +49,24 @@ def _header(chat: Chat, sidebar: Sidebar, settings: SettingsView) -> ui.tabs:
             ui.tab("Chat")
             ui.tab("Machine")
         ui.space()
-        ui.select(models).bind_value(chat, "model").props('dense borderless aria-label="Model"').classes("model")
+        _models(chat)
         _button("tune", "Settings", settings.open)
         _button("contrast", "Light or dark", lambda: dark.set_value(not dark.value))
         if chat.asker.key is not None:
             with ui.element("form").props(f'method="post" action="{SIGN_OUT}"'):
                 ui.button(icon="logout").props('flat dense type="submit" aria-label="Sign out"')
     return tabs
+
+
+def _models(chat: Chat) -> None:
+    """Adapters come and go; one that is chosen and gone stays in the list, and whoever asks it is told."""
+
+    def names() -> list[str]:
+        return list(dict.fromkeys([*chat.asker.service.offers, chat.model]))
+
+    choice = ui.select(names()).bind_value(chat, "model").mark("model")
+    choice.props('dense borderless aria-label="Model"').classes("model")
+    choice.on("focus", lambda: choice.set_options(names()))
 
 
 def _button(icon: str, name: str, action) -> None:
