@@ -3,6 +3,7 @@ folder beside the result, so that the same command goes on with it after a kill.
 
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ _LAYERWISE_TOKENS = 16384  # at most
 _HOW = {"context": 512, "pack": 1024, "batch": 2}
 _FROZEN = ("router",)  # its choice has no gradient, and its numbers are too small for the optimizer's steps
 _FIGURES = "figures.json"
+_BYTES = 32  # of a number on disk: three checkpoints (4 + 2 + 2), a state and the next (12 each)
 
 
 class Healing:
@@ -35,17 +37,20 @@ class Healing:
 
         require_torch()
         use_threads(threads)
+        from divebell.models.write import check_new_folder
         from divebell.tune.settings import Settings
 
         self._original, self._out, self._texts, self._asked, self._ram = original, out, texts, asked, ram
         self._folder = out.with_name(f"{out.name}.healing")
         self._settings = Settings(teacher=str(original), seed=asked["seed"], **_HOW)
-        learned = self._run(original).plan.learned
-        if learned < LEAST_TOKENS:
+        plan = self._run(original).plan
+        if plan.learned < LEAST_TOKENS:
             raise BadInput(
-                f"the texts to heal with have {learned:,} tokens; at least {LEAST_TOKENS:,} are needed: "
+                f"the texts to heal with have {plan.learned:,} tokens; at least {LEAST_TOKENS:,} are needed: "
                 "give longer ones"
             )
+        if not self._folder.exists():
+            check_new_folder(out, _BYTES * plan.trained)
 
     def conversion(self, convert: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """What `convert` tells of the model that it leaves in a folder; it is not called again where it has been."""
@@ -79,6 +84,9 @@ class Healing:
         return Run("full", str(model), self._texts, self._settings, self._ram, frozen=_FROZEN)
 
     def _layerwise(self, folder: Path) -> None:
+        from rich.console import Console
+        from rich.progress import track
+
         from divebell.tune.full import Full
         from divebell.tune.layerwise import follow
         from divebell.tune.model import Trainee
@@ -91,7 +99,8 @@ class Healing:
             if room > 0:
                 texts.append(sample.ids)
                 room -= len(sample)
-        for _ in follow(student, Trainee(open_checkpoint(self._original)), texts):
-            pass
+        layers = follow(student, Trainee(open_checkpoint(self._original)), texts)
+        shown = {"description": "layer by layer", "console": Console(stderr=True), "total": student.config.layers}
+        deque(track(layers, **shown), maxlen=0)
         folder.mkdir(exist_ok=True)
         method.save(student, folder)
