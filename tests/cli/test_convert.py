@@ -74,10 +74,15 @@ def test_half_a_cache_and_half_the_neurons_are_healed(root, tmp_path, capsys):
     routers = [open_checkpoint(each).tensors["model.layers.1.mlp.gate.weight"].f32() for each in (out, first)]
     assert (routers[0] == routers[1]).all()
     converted = (first / "config.json").stat().st_mtime_ns
+    assert shown["taken"] == "run"
     out.rename(tmp_path / "mla.healing" / "run" / "model")
     assert run(root / "wide", "--out", out, *given, "--json") == 0
     assert json.loads(capsys.readouterr().out)["perplexity"] == shown["perplexity"]
     assert (first / "config.json").stat().st_mtime_ns == converted
+    out.rename(tmp_path / "mla.healing" / "run" / "model")
+    (tmp_path / "mla.healing" / "run" / "metrics.jsonl").write_text('{"held_out": 1.0}\n{"held_out": 1.1}\n')
+    assert run(root / "wide", "--out", out, *given, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["taken"] == "layerwise"
     out.rename(tmp_path / "elsewhere")
     assert run(root / "wide", "--out", out, *given, "--seed", 1) == 1
     assert "seed was 0 and is 1" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from divebell.errors import BadInput
 
 LEAST_TOKENS = 2048  # to learn from
 _LAYERWISE_TOKENS = 16384  # at most
-_HOW = {"context": 512, "pack": 1024, "batch": 2}
+_HOW = {"context": 512, "pack": 1024, "batch": 4, "rate": 1e-5}
 _FROZEN = ("router",)  # its choice has no gradient, and its numbers are too small for the optimizer's steps
 _FIGURES = "figures.json"
 _BYTES = 32  # of a number on disk: three checkpoints (4 + 2 + 2), a state and the next (12 each)
@@ -75,8 +75,10 @@ class Healing:
             self._layerwise(near.parent)
         run, folder = self._run(near), self._folder / "run"
         figures = {} if run.done(folder) else watched(run, folder)
-        (folder / "model").replace(self._out)
-        return {"healing": folder, "steps": run.steps} | {k: figures[k] for k in ("kl", "held_out") if k in figures}
+        taken = folder / "model" if _came_nearer(folder) else near
+        taken.replace(self._out)
+        told = {"healing": folder, "steps": run.steps, "taken": taken.parent.name}
+        return told | {name: figures[name] for name in ("kl", "held_out") if name in figures}
 
     def _run(self, model: Path) -> Any:
         from divebell.tune.run import Run
@@ -104,3 +106,12 @@ class Healing:
         deque(track(layers, **shown), maxlen=0)
         folder.mkdir(exist_ok=True)
         method.save(student, folder)
+
+
+def _came_nearer(run: Path) -> bool:
+    """Whether held-out rows tell that it was worth it, where there are any."""
+    from divebell.tune.record import METRICS
+
+    rows = (json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines())
+    told = [row["held_out"] for row in rows if "held_out" in row]
+    return not told or told[-1] <= told[0]
