@@ -37,20 +37,21 @@ class Measures:
         await self._client.ask(self._ids(SHORT), SETTLED)
 
     async def throughput(self, tokens: int, rounds: int) -> dict[str, Any]:
-        """Tokens a second of all together, and how many times as many as one alone gets in the same round."""
-        speeds: dict[int, list[float]] = {count: [] for count in AT_ONCE}
+        """Tokens a second of all together, and a processor's second; and how many times as many as one alone gets in
+        the same round. The second kind depends less on what else the machine does."""
+        speeds: dict[int, list[tuple[float, float]]] = {count: [] for count in AT_ONCE}
         load = os.getloadavg()[0]
         for _ in range(rounds):
             for count in AT_ONCE:
                 speeds[count].append(await self._together(count, tokens))
-        ratios = {n: median(one / alone for one, alone in zip(speeds[n], speeds[1], strict=True)) for n in AT_ONCE}
-        medians = {n: median(speeds[n]) for n in AT_ONCE}
-        return {"tokens": tokens, "load": load, "runs": speeds, "tokens_per_s": medians, "ratio": ratios}
+        told = {"tokens": tokens, "load": load, "runs": speeds, "tokens_per_s": _medians(speeds, 0)}
+        return told | {"ratio": _ratios(speeds, 0), "ratio_of_processor_time": _ratios(speeds, 1)}
 
-    async def _together(self, count: int, tokens: int) -> float:
-        begin = monotonic()
+    async def _together(self, count: int, tokens: int) -> tuple[float, float]:
+        begin, before = monotonic(), self._server.cpu_seconds()
         answers = await asyncio.gather(*(self._client.ask(self._ids(SHORT), tokens) for _ in range(count)))
-        return count * tokens / (max(answer.end for answer in answers) - begin)
+        seconds, busy = max(answer.end for answer in answers) - begin, self._server.cpu_seconds() - before
+        return count * tokens / seconds, count * tokens / busy
 
     async def first_token(self, tokens: int) -> dict[str, Any]:
         """Seconds to the first token of a prompt; of the same with another last line; and after a restart."""
@@ -164,6 +165,15 @@ class Agent:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text)
+
+
+def _medians(speeds: dict[int, list[tuple[float, float]]], kind: int) -> dict[int, float]:
+    return {count: median(speed[kind] for speed in runs) for count, runs in speeds.items()}
+
+
+def _ratios(speeds: dict[int, list[tuple[float, float]]], kind: int) -> dict[int, float]:
+    rounds = {count: zip(runs, speeds[1], strict=True) for count, runs in speeds.items()}
+    return {count: median(one[kind] / alone[kind] for one, alone in pairs) for count, pairs in rounds.items()}
 
 
 def _ids_by_spelling(tokenizer: Tokenizer) -> dict[str, int]:

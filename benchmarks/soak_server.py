@@ -97,6 +97,11 @@ class Server:
         if found := re.search(r"^Anonymous:\s+(\d+) kB", text, re.MULTILINE):
             self.lives[-1].append(Sample(monotonic() - self._started, int(found[1]) * 1024))
 
+    def cpu_seconds(self) -> float:
+        """User and system time so far, of all threads."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     async def figures(self, client: httpx.AsyncClient) -> dict[str, float]:
         """Of /metrics, by name without the prefix: waiting, cached_tokens_total, cache_pages_free, ..."""
         text = (await client.get(f"{self.url}/metrics")).text
