@@ -17,6 +17,7 @@ from soak_asks import continuation, question
 from soak_server import Server
 
 AT_ONCE = (1, 2, 4, 8, 16)
+FEW = 4  # tokens of a prompt whose answer is measured
 SHORT = 16  # tokens of a prompt that is not measured, and of a last line that is changed
 CHANGES = 3
 SETTLED, ALONE = 16, 64  # tokens of an answer before it is timed, and timed without company
@@ -49,7 +50,7 @@ class Measures:
 
     async def _together(self, count: int, tokens: int) -> tuple[float, float]:
         begin, before = monotonic(), self._server.cpu_seconds()
-        answers = await asyncio.gather(*(self._client.ask(self._ids(SHORT), tokens) for _ in range(count)))
+        answers = await asyncio.gather(*(self._client.ask(self._ids(FEW), tokens) for _ in range(count)))
         seconds, busy = max(answer.end for answer in answers) - begin, self._server.cpu_seconds() - before
         return count * tokens / seconds, count * tokens / busy
 
