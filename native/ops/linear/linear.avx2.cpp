@@ -1,17 +1,16 @@
 #include <immintrin.h>
 
-#include "rows.avx2.h"
+#include "floats.avx2.h"
 #include "table.h"
 
 // 32 byte products need maddubs (u8 x s8 -> s16 pairs), madd with ones (-> s32) and an add, against one vpdpbusd.
 // maddubs saturates at 2 * 127 * u for u > 128, so formats of 8-bit quants are kept signed and multiplied as |w| by
 // x with w's sign: at most 2 * 128 * 127 < 2^15. Pairs of fewer bits add up as 16 bits before they are widened: those of 4
-// bits through a whole group. 2 vectors of rows by 4 tokens: 8 sums in registers, those of the floats in L1.
+// bits through a whole group. Few tokens: rows.avx2.h, many: tiles.avx2.h, floats: floats.avx2.h.
 struct Avx2 {
     using Floats = __m256;
-    using Ints = __m256i;
-    static constexpr int lanes = 8, panels = 2, tokens = 4, float_tokens = 5, row_tokens = 4, signed_from = 64;
-    static constexpr int64_t tile_from = 6;
+    static constexpr int lanes = 8, row_tokens = 4, signed_from = 64;
+    static constexpr int64_t tile_from = 5;
     template <Format F> using Blocks = Eights<F>;
     static constexpr int place(int column) { return column % 32 / 4 * 32 + column / 32 * 4 + column % 4; }
 
@@ -41,43 +40,30 @@ struct Avx2 {
         return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
     }
     static Floats widen_f8(const uint8_t* p) {
-        alignas(32) float wide[8];
-        for (int i = 0; i < 8; ++i) wide[i] = f8_to_float(p[i]);
-        return load(wide);
-    }
-
-    static Ints broadcast(int32_t v) { return _mm256_set1_epi32(v); }
-    static Ints broadcast4(const int8_t* p) { return _mm256_set1_epi32(load_dword(p)); }
-    static int32_t load_dword(const int8_t* p) { return ::load<int32_t>(reinterpret_cast<const uint8_t*>(p)); }
-    static Ints load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-    static Floats to_float(Ints v) { return _mm256_cvtepi32_ps(v); }
-    template <class B, int N>
-    static void add_dots(const uint8_t* u, const int8_t* const* columns, Ints (*dot)[panels]) {
-        constexpr int run = 4 * vectors_in_16_bits<B>, step = run < B::group ? run : B::group;
-        for (int from = 0; from < B::group; from += step) {
-            Ints pairs[N][panels];
-            for (int k = from; k < from + step; k += 4)
-                for (int i = 0; i < N; ++i) {
-                    Ints q = broadcast4(columns[i] + place(k));
-                    for (int p = 0; p < panels; ++p) {
-                        Ints products = pair_products<is_signed<Avx2, B>>(load_bytes(u + 4 * lanes * (k / 4 * panels + p)), q);
-                        pairs[i][p] = k == from ? products : _mm256_add_epi16(pairs[i][p], products);
-                    }
-                }
-            for (int i = 0; i < N; ++i)
-                for (int p = 0; p < panels; ++p) dot[i][p] = add_pairs(dot[i][p], pairs[i][p]);
-        }
-    }
-    static void transpose(const Word* rows, int64_t stride, Word* out, int64_t out_stride) {
-        __m256i v[8];
-        for (int i = 0; i < 8; ++i) v[i] = load32(rows + i * stride);
-        transpose_words(v);
-        for (int i = 0; i < 8; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * out_stride), v[i]);
+        __m256i x = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+        __m256i rest = _mm256_and_si256(x, _mm256_set1_epi32(0x7f)), sign = _mm256_slli_epi32(_mm256_sub_epi32(x, rest), 24);
+        __m256 normal = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(rest, 20), _mm256_set1_epi32(120 << 23)));
+        __m256 small = _mm256_mul_ps(_mm256_cvtepi32_ps(rest), _mm256_set1_ps(0x1p-9f)), nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+        __m256 value = _mm256_blendv_ps(normal, small, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(8), rest)));
+        value = _mm256_blendv_ps(value, nan, _mm256_castsi256_ps(_mm256_cmpeq_epi32(rest, _mm256_set1_epi32(0x7f))));
+        return _mm256_or_ps(value, _mm256_castsi256_ps(sign));
     }
 
     template <class B, int N>
     static void block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
         rows_of_eights<Avx2, B, N>(w, first, n, in, t, out, stride);
+    }
+    template <class B>
+    static void block_tiles(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+        by_blocks(in.T, [&](int64_t begin, int64_t end) { block_of_tokens<Avx2, B>(w, first, n, in, begin, end, out, stride); });
+    }
+    template <class F, int N>
+    static void float_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
+        rows_of_floats<Avx2, F, N>(w, first, n, in, t, out, stride);
+    }
+    template <class F>
+    static void float_tiles(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+        by_blocks(in.T, [&](int64_t begin, int64_t end) { floats_of_tokens<Avx2, F>(w, first, n, in, begin, end, out, stride); });
     }
 };
 

@@ -50,6 +50,18 @@ struct Avx512 {
         for (int i = 0; i < 16; ++i) _mm512_storeu_si512(out + i * out_stride, v[i]);
     }
 
+    template <class B>
+    static void block_tiles(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+        by_tiles<Avx512>(n, [&](int64_t r, int64_t count) { block_panel<Avx512, B>(w, first + r, count, in, out + r, stride); });
+    }
+    template <class F>
+    static void float_tiles(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+        by_tiles<Avx512>(n, [&](int64_t r, int64_t count) { float_panel<Avx512, F>(w, first + r, count, in, out + r, stride); });
+    }
+    template <class F, int N>
+    static void float_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
+        ::float_rows<Avx512, F, N>(w, first, n, in, t, out, stride);
+    }
     template <class B, int N>
     static void block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride);
 };

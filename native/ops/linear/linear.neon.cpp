@@ -61,6 +61,18 @@ struct Neon {
         }
         return sum;
     }
+    template <class B>
+    static void block_tiles(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+        by_tiles<Neon>(n, [&](int64_t r, int64_t count) { block_panel<Neon, B>(w, first + r, count, in, out + r, stride); });
+    }
+    template <class F>
+    static void float_tiles(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+        by_tiles<Neon>(n, [&](int64_t r, int64_t count) { float_panel<Neon, F>(w, first + r, count, in, out + r, stride); });
+    }
+    template <class F, int N>
+    static void float_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
+        ::float_rows<Neon, F, N>(w, first, n, in, t, out, stride);
+    }
     template <class B, int N>
     static void block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
         ::block_rows<Neon, B, N>(w, first, n, in, t, out, stride);

@@ -30,6 +30,10 @@ struct Scalar {
         }
         return sum;
     }
+    template <class F, int N>
+    static void float_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
+        ::float_rows<Scalar, F, N>(w, first, n, in, t, out, stride);
+    }
     template <class B, int N>
     static void block_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
         ::block_rows<Scalar, B, N>(w, first, n, in, t, out, stride);

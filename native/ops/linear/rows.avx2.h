@@ -30,27 +30,49 @@ inline __m256i dots(__m256i sum, const __m256i* u, const Chunk& x) {
     return sum;
 }
 
-template <class S, class B>
-inline __m256i start_of(__m256i minus) {
-    return B::offset || is_signed<S, B> ? _mm256_setzero_si256() : _mm256_mullo_epi32(minus, _mm256_set1_epi32(B::zero));
+// What dot products begin with, so that quants count from B::zero. Half: of groups of 16, the first or the second of each 32.
+template <class S, class B, int Half>
+inline __m256i start_of(const Chunk& x) {
+    if constexpr (B::offset || is_signed<S, B>) return _mm256_setzero_si256();
+    else
+        return _mm256_mullo_epi32(B::group == 32 ? load32(x.minus32) : _mm256_castps_si256(alternate<Half>(x.minus16)), _mm256_set1_epi32(B::zero));
 }
 
-template <class S, class B>
-inline __m256 add_chunk(const __m256i* u, const float* a, const float* b, const Chunk& x, __m256 sum) {
-    __m256 scale = alternate<0>(x.scale);
-    if constexpr (B::group == 32) {
-        __m256i all = dots<S, B, 0, 8>(start_of<S, B>(load32(x.minus32)), u, x);
-        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(all), _mm256_mul_ps(_mm256_load_ps(a), scale), sum);
-        return B::offset ? _mm256_fmadd_ps(_mm256_load_ps(b), _mm256_load_ps(x.sum32), sum) : sum;
-    } else {
-        __m256i first = dots<S, B, 0, 4>(start_of<S, B>(_mm256_castps_si256(alternate<0>(x.minus16))), u, x);
-        __m256i second = dots<S, B, 4, 4>(start_of<S, B>(_mm256_castps_si256(alternate<1>(x.minus16))), u, x);
-        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(first), _mm256_mul_ps(alternate<0>(a), scale), sum);
-        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(second), _mm256_mul_ps(alternate<1>(a), scale), sum);
+// a and b of a chunk's groups, a lane each: of 32 columns, or of 16, where a[h] has every second one and b[h] eight in a row.
+template <class B>
+struct GroupScales {
+    static constexpr int halves = 32 / B::group;
+    __m256 a[halves], b[halves];
+
+    GroupScales() = default;
+    explicit GroupScales(const uint8_t* p) {
+        alignas(32) float first[16], second[16];
+        B::scales(p, first, second);
+        if constexpr (halves == 1) a[0] = _mm256_load_ps(first);
+        else a[0] = alternate<0>(first), a[1] = alternate<1>(first);
         if constexpr (B::offset)
-            for (int g = 0; g < 16; g += 8) sum = _mm256_fmadd_ps(_mm256_load_ps(b + g), _mm256_load_ps(x.sum16 + g), sum);
+            for (int h = 0; h < halves; ++h) b[h] = _mm256_load_ps(second + 8 * h);
+    }
+    template <int Half>
+    __m256 add_dots(__m256i dots, __m256 scale, __m256 sum) const {
+        return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_mul_ps(a[Half], scale), sum);
+    }
+    __m256 add_offsets(const Chunk& x, __m256 sum) const {
+        for (int h = 0; h < halves; ++h) sum = _mm256_fmadd_ps(b[h], _mm256_load_ps((halves == 1 ? x.sum32 : x.sum16) + 8 * h), sum);
         return sum;
     }
+};
+
+template <class S, class B>
+inline __m256 add_chunk(const __m256i* u, const GroupScales<B>& scales, const Chunk& x, __m256 sum) {
+    __m256 scale = alternate<0>(x.scale);
+    if constexpr (B::group == 32) {
+        sum = scales.template add_dots<0>(dots<S, B, 0, 8>(start_of<S, B, 0>(x), u, x), scale, sum);
+    } else {
+        sum = scales.template add_dots<0>(dots<S, B, 0, 4>(start_of<S, B, 0>(x), u, x), scale, sum);
+        sum = scales.template add_dots<1>(dots<S, B, 4, 4>(start_of<S, B, 1>(x), u, x), scale, sum);
+    }
+    return B::offset ? scales.add_offsets(x, sum) : sum;
 }
 
 // Into L2, and as far ahead of the bytes in use as memory is away; what follows lies `jump` behind the end.
@@ -61,7 +83,6 @@ inline void fetch_later(const uint8_t* p, int64_t bytes) {
 template <class S, class B, int N>
 inline void rows_of_eights(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
     alignas(32) uint8_t copy[B::chunk_bytes];
-    alignas(32) float a[16], b[16];
     const uint8_t* end = w.row(first + n);
     const int64_t jump = in.next ? in.next - end : 0;
     for (int64_t r = first; r < first + n; ++r) {
@@ -72,9 +93,9 @@ inline void rows_of_eights(const Weight& w, int64_t first, int64_t n, const Inpu
             fetch_later(later < end ? later : later + jump, B::chunk_bytes);
             p = whole_chunk<B>(p, in.cols - c * chunk_cols, copy);
             __m256i u[8];
-            B::scales(p, a, b);
+            GroupScales<B> scales(p);
             B::eights(p, u);
-            for (int i = 0; i < N; ++i) sum[i] = add_chunk<S, B>(u, a, b, in.quantized(t + i)[c], sum[i]);
+            for (int i = 0; i < N; ++i) sum[i] = add_chunk<S, B>(u, scales, in.quantized(t + i)[c], sum[i]);
         }
         for (int i = 0; i < N; ++i) out[(t + i) * stride + r - first] = S::total(sum[i]);
     }

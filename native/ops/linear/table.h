@@ -10,23 +10,15 @@ namespace {
 template <class S, class B>
 void block_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
     if constexpr (S::tile_from > 0)
-        if (in.T >= S::tile_from) {
-            for (int64_t r = 0; r < n; r += tile_rows<S>)
-                block_panel<S, B>(w, first + r, n - r < tile_rows<S> ? n - r : tile_rows<S>, in, out + r, stride);
-            return;
-        }
+        if (in.T >= S::tile_from) return S::template block_tiles<B>(w, first, n, in, out, stride);
     by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template block_rows<B, N>(w, first, n, in, t, out, stride); });
 }
 
 template <class S, class F>
 void float_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
     if constexpr (S::tile_from > 0)
-        if (in.T >= S::tile_from) {
-            for (int64_t r = 0; r < n; r += tile_rows<S>)
-                float_panel<S, F>(w, first + r, n - r < tile_rows<S> ? n - r : tile_rows<S>, in, out + r, stride);
-            return;
-        }
-    by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { float_rows<S, F, N>(w, first, n, in, t, out, stride); });
+        if (in.T >= S::tile_from) return S::template float_tiles<F>(w, first, n, in, out, stride);
+    by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template float_rows<F, N>(w, first, n, in, t, out, stride); });
 }
 
 template <class B>

@@ -82,16 +82,14 @@ inline void unpack(const uint8_t* const* rows, int64_t columns_left, BlockTile<S
 template <class S, class B, int N>
 inline void add_dots(const uint8_t* u, const int8_t* const* columns, typename S::Ints (*dot)[S::panels]) {
     constexpr int P = S::panels, L = S::lanes;
-    if constexpr (requires { S::template add_dots<B, N>(u, columns, dot); }) return S::template add_dots<B, N>(u, columns, dot);
-    else
-        for (int k = 0; k < B::group; k += 4) {
-            typename S::Ints w[P];
-            for (int p = 0; p < P; ++p) w[p] = S::load_bytes(u + (k * P + 4 * p) * L);
-            for (int i = 0; i < N; ++i) {
-                typename S::Ints q = S::broadcast4(columns[i] + S::place(k));
-                for (int p = 0; p < P; ++p) dot[i][p] = S::template dot<is_signed<S, B>>(dot[i][p], w[p], q);
-            }
+    for (int k = 0; k < B::group; k += 4) {
+        typename S::Ints w[P];
+        for (int p = 0; p < P; ++p) w[p] = S::load_bytes(u + (k * P + 4 * p) * L);
+        for (int i = 0; i < N; ++i) {
+            typename S::Ints q = S::broadcast4(columns[i] + S::place(k));
+            for (int p = 0; p < P; ++p) dot[i][p] = S::template dot<is_signed<S, B>>(dot[i][p], w[p], q);
         }
+    }
 }
 
 // N tokens against one chunk of a panel. Per group and vector of rows: group / 4 dot products, one conversion, one
@@ -248,6 +246,12 @@ void float_panel(const Weight& w, int64_t first, int64_t n, const Input& in, flo
             float_tile<S, N>(tile, columns, x, y, n, c == 0);
         });
     }
+}
+
+// A panel of more rows than a tile has: calls body(first of them, how many).
+template <class S, class Body>
+inline void by_tiles(int64_t n, const Body& body) {
+    for (int64_t r = 0; r < n; r += tile_rows<S>) body(r, n - r < tile_rows<S> ? n - r : tile_rows<S>);
 }
 
 }  // namespace
