@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from batches import DTYPES, PAGE, cached, close_over, paged
 
+from divebell import _native
 from divebell.ops import native, reference
 from divebell.ops.batch import Batch
 
@@ -78,6 +79,21 @@ def test_same_bits_alone_and_in_a_batch():
         np.testing.assert_array_equal(
             native.attention(q[own], k[own], v[own], copies(pages), alone, 0.2, None), together[own]
         )
+
+
+@pytest.mark.parametrize("dtype", DTYPES[: 1 if _native.bf16_dot else 2], ids=str)
+@pytest.mark.parametrize("window", [None, 100, 700])
+def test_a_token_is_the_same_bits_however_a_prompt_is_cut(window, dtype):
+    """Tiles of keys, and the stretches that decoding shares out, begin at the same positions for all."""
+    length, heads = 1200, 6
+    rng, whole = np.random.default_rng(1), paged([0], [length])
+    q, k, v = (rng.standard_normal((length, n, 24), np.float32) for n in (heads, 2, 2))
+    pages = cached(whole, 48, dtype, rng), cached(whole, 48, dtype, rng)
+    expected = native.attention(q, k, v, pages, whole, 0.2, window)
+    for fresh in (1, 2, 30, 43, 130, 700):
+        batch, own = paged([length - fresh], [fresh]), slice(length - fresh, length)
+        found = native.attention(q[own], k[own], v[own], copies(pages), batch, 0.2, window)
+        np.testing.assert_array_equal(found, expected[own])
 
 
 def test_scores_far_apart_do_not_overflow():

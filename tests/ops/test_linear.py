@@ -83,9 +83,23 @@ def test_same_bits_with_any_number_of_threads(format, T):
         np.testing.assert_array_equal(one, other)
 
 
+@stored.same_in_company
+@pytest.mark.parametrize("format", ALL, ids=lambda f: f.name)
+def test_a_token_is_the_same_bits_in_any_company(format):
+    for rows, cols in [(37, 544), (70, 1280), (5, 256)]:
+        cols = (cols + 5) if format.block == 1 else cols // format.block * format.block
+        weight, x = native.weight(stored.random_tensor(format, rows, cols)), activations(300, cols)
+        (all_of_them,) = native.linears(x, [weight])
+        for T in (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 64, 129):
+            for threads in (1, 2):
+                native.set_threads(threads)
+                np.testing.assert_array_equal(native.linears(x[:T], [weight])[0], all_of_them[:T])
+                np.testing.assert_array_equal(native.linears(x[-T:], [weight])[0], all_of_them[-T:])
+
+
 @pytest.mark.parametrize("format", [F32, Q4_0, Q4_K, D4, D8], ids=lambda f: f.name)
 def test_a_row_does_not_depend_on_its_company(format):
-    """Bit for bit among few rows, and among many; between the two ways the order of sums differs."""
+    """Bit for bit among few rows, and among many, with every instruction set."""
     weight, x = native.weight(stored.random_tensor(format, 100, 512)), activations(64, 512)
     (many,) = native.linears(x, [weight])
     np.testing.assert_array_equal(native.linears(x[7:40], [weight])[0], many[7:40])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import stored
 from nets import PAIRS, close, exact, net
 
 from divebell.ops import native, reference
@@ -61,6 +62,18 @@ def test_same_bits_with_any_number_of_threads(T):
     native.set_threads(before)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@stored.same_in_company
+@pytest.mark.parametrize(("gate", "down"), PAIRS)
+def test_a_token_is_the_same_bits_in_any_company(gate, down):
+    nets, handle = experts(gate, down)
+    both = native.experts(*zip(*nets, strict=True), shared=tuple(nets[0]))
+    x, ids, weights = case(70)
+    for used in (handle, both):
+        together = native.moe(x, ids, weights, used)
+        for T in (1, 2, 9, 33):
+            np.testing.assert_array_equal(native.moe(x[:T], ids[:T], weights[:T], used), together[:T])
 
 
 def test_an_expert_chosen_twice_and_one_for_all_tokens():

@@ -20,11 +20,14 @@ int64_t query_row(const Attend& a, int64_t sequence, int64_t head, int64_t row) 
     return token_of(a, sequence, row) * a.key_heads * a.group + query_head(a, head, row);
 }
 
+int64_t end_of_stretch(int64_t key) { return (key / stretch + 1) * stretch; }
+
 void cut(const Attend& a, AttendTask task, AttendPlan* plan) {
-    int64_t count = (task.keys + stretch - 1) / stretch, end = task.key + task.keys;
+    int64_t end = task.key + task.keys, count = (end - 1) / stretch - task.key / stretch + 1;
     plan->merges.push_back({task.sequence, task.head, task.row, task.rows, plan->parts, count});
-    for (int64_t key = task.key; key < end; key += stretch) {
-        plan->tasks.push_back({task.sequence, task.head, task.row, task.rows, key, std::min(stretch, end - key), plan->parts});
+    for (int64_t key = task.key, next; key < end; key = next) {
+        next = std::min(end_of_stretch(key), end);
+        plan->tasks.push_back({task.sequence, task.head, task.row, task.rows, key, next - key, plan->parts});
         plan->parts += task.rows;
     }
     plan->work += task.rows * task.keys * (a.dim + a.value_dim);
@@ -35,7 +38,7 @@ void plan_sequence(const Attend& a, int64_t sequence, AttendPlan* plan) {
     for (int64_t head = 0; head < a.key_heads; ++head)
         for (int64_t row = (rows - 1) / tile_rows * tile_rows; row >= 0; row -= tile_rows) {   // the longest first
             int64_t n = std::min<int64_t>(tile_rows, rows - row);
-            int64_t key = first_seen(a, a.batch.positions[token_of(a, sequence, row)]);
+            int64_t key = first_seen(a, a.batch.positions[token_of(a, sequence, row)]) / tile_keys * tile_keys;
             int64_t keys = a.batch.positions[token_of(a, sequence, row + n - 1)] + 1 - key;
             AttendTask task{sequence, head, row, n, key, keys, -1};
             if (rows <= few_rows && keys > stretch) {
@@ -52,6 +55,44 @@ void attend_keys(const Attend& a, const AttendTask& task, int64_t key, int keys,
     RowSet v = a.values.data == a.keys.data ? k : a.values.rows(a.batch, task.sequence, key, keys, task.head * a.value_column);
     tile->attend(k, v, key, a.dim, a.value_dim, a.scale, sums);
 }
+
+// Adds what a row has of more keys to what it has: sums and other have `dim` numbers.
+void fold(float* sums, Softmax* state, const float* other, const Softmax& more, int64_t dim) {
+    float largest = std::max(state->largest, more.largest);
+    auto shrink = [&](float from) { return from == largest ? 1.0f : std::exp(from - largest); };
+    float ours = shrink(state->largest), theirs = shrink(more.largest);
+    for (int64_t d = 0; d < dim; ++d) sums[d] = sums[d] * ours + other[d] * theirs;
+    *state = {largest, state->sum * ours + more.sum * theirs, 1};
+}
+
+// A tile's rows over the stretches so far, folded as `merge` folds those of other tasks.
+class Folded {
+public:
+    Folded(int64_t dim) : dim_(dim), stride_(padded(dim)) {}
+
+    bool any() const { return sums_; }
+    const float* sums() const { return sums_; }
+
+    // The rows begin anew.
+    void take(RowTile* tile, float* sums) {
+        static thread_local Workspace workspace;
+        if (!any()) {
+            sums_ = workspace.get<float>(tile_rows * stride_);
+            std::copy_n(sums, tile->rows * stride_, sums_);
+            std::copy_n(tile->states, tile->rows, states_);
+        } else {
+            for (int i = 0; i < tile->rows; ++i) fold(sums_ + i * stride_, states_ + i, sums + i * stride_, tile->states[i], dim_);
+        }
+        std::fill_n(sums, tile->rows * stride_, 0.0f);
+        std::fill_n(tile->states, tile->rows, Softmax{-INFINITY, 0, 1});
+    }
+    void give_back(RowTile* tile) const { std::copy_n(states_, tile->rows, tile->states); }
+
+private:
+    int64_t dim_, stride_;
+    float* sums_ = nullptr;
+    Softmax states_[tile_rows];
+};
 
 }  // namespace
 
@@ -87,24 +128,25 @@ float* fresh_sums(const Attend& a, const AttendTask& task, const AttendParts& pa
 void attend_rows(const Attend& a, const AttendTask& task, const AttendParts& parts) {
     float* sums = fresh_sums(a, task, parts);
     RowTile tile = tile_of(a, task);
-    for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys)
+    Folded folded(a.value_dim);
+    for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys) {
         attend_keys(a, task, key, static_cast<int>(std::min<int64_t>(tile_keys, end - key)), &tile, sums);
-    finish(a, task, parts, tile, sums);
+        bool more = key + tile_keys < end;
+        if ((more && key + tile_keys == end_of_stretch(key)) || (!more && folded.any())) folded.take(&tile, sums);
+    }
+    if (folded.any()) folded.give_back(&tile);
+    finish(a, task, parts, tile, folded.any() ? folded.sums() : sums);
 }
 
 void merge(const Attend& a, const AttendMerge& merge, const AttendParts& parts) {
     int64_t stride = padded(a.value_dim);
     for (int64_t i = 0; i < merge.rows; ++i) {
-        float* out = a.out + query_row(a, merge.sequence, merge.head, merge.row + i) * a.value_dim;
-        float largest = -INFINITY, total = 0;
-        for (int64_t c = 0; c < merge.count; ++c) largest = std::max(largest, parts.states[merge.part + c * merge.rows + i].largest);
-        std::fill_n(out, a.value_dim, 0.0f);
-        for (int64_t c = 0; c < merge.count; ++c) {
+        float *out = a.out + query_row(a, merge.sequence, merge.head, merge.row + i) * a.value_dim, *sums = parts.sums + (merge.part + i) * stride;
+        Softmax state = parts.states[merge.part + i];
+        for (int64_t c = 1; c < merge.count; ++c) {
             int64_t part = merge.part + c * merge.rows + i;
-            float factor = std::exp(parts.states[part].largest - largest);
-            total += parts.states[part].sum * factor;
-            for (int64_t d = 0; d < a.value_dim; ++d) out[d] += parts.sums[part * stride + d] * factor;
+            fold(sums, &state, parts.sums + part * stride, parts.states[part], a.value_dim);
         }
-        for (int64_t d = 0; d < a.value_dim; ++d) out[d] /= total;
+        for (int64_t d = 0; d < a.value_dim; ++d) out[d] = sums[d] / state.sum;
     }
 }

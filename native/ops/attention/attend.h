@@ -7,8 +7,9 @@
 // Causal attention of a batch's queries over the cache, as a list of tasks that threads take in any order. A task is a
 // tile of query rows of one sequence and key head against a stretch of its keys. Rows are (token, query head of the
 // group), token by token: all of them read the same keys. A sequence with few rows has its keys cut into stretches of
-// fixed length, so that one long sequence keeps every thread busy; the pieces are merged in order. How the work is cut
-// depends on the batch alone, never on the number of threads, and so neither do the results.
+// fixed length, so that one long sequence keeps every thread busy; the pieces are merged in order. One with many rows folds
+// the same stretches one after another. Tiles and stretches begin at the same positions whatever the rows, so a row's result
+// depends neither on the rest of the batch nor on the number of threads.
 struct Attend {
     Batch batch;
     Pages keys, values;

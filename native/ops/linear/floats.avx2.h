@@ -7,7 +7,7 @@
 // another; many take them from a panel that is widened once, 4 rows by 3 tokens: 12 fma for 7 loads.
 namespace {
 
-constexpr int float_tokens = 3;
+constexpr int float_rows_at_once = 4, float_tokens = 3;
 
 // Weights as they lie, or widened.
 template <class S, class F>
@@ -95,7 +95,7 @@ struct FloatPanel {
 
     template <class F>
     void fill(const Weight& w, int64_t first, int64_t n, int64_t c, int64_t columns) {
-        for (int64_t r = 0; r < padded_rows(n); ++r) {
+        for (int64_t r = 0; r < padded_rows(n, float_rows_at_once); ++r) {
             int64_t row = first + (r < n ? r : n - 1);
             const uint8_t* p = w.row(row) + c * F::bytes;
             Stored<S, F> stored{p};
@@ -108,11 +108,9 @@ struct FloatPanel {
 
 template <class S, class F>
 void floats_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t begin, int64_t end, float* out, int64_t stride) {
-    constexpr int R = tile_step;
+    constexpr int R = float_rows_at_once;
     FloatPanel<S> panel;
     const uint8_t* next = in.next ? in.next : w.row(first + n);
-    for (int64_t t = 0; t < end - begin; ++t)
-        for (int64_t r = 0; r < padded_rows(n); ++r) token_sums[t].rows[r] = _mm256_setzero_ps();
     for (int64_t c = 0; c < in.cols; c += float_step) {
         int64_t columns = in.cols - c < float_step ? in.cols - c : float_step, last = (c + columns) * F::bytes;
         Fetching fetching{w, n, w.row(first) + (last < w.row_bytes ? last : 0), float_step * F::bytes, next, n * c * F::bytes, n * last};
@@ -124,15 +122,16 @@ void floats_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in
             for (int64_t r = 0; r < n; r += R) {
                 __m256 sum[N][R];
                 for (int i = 0; i < N; ++i)
-                    for (int j = 0; j < R; ++j) sum[i][j] = token_sums[t + i].rows[r + j];
+                    for (int j = 0; j < R; ++j) sum[i][j] = c ? token_sums[t + i].rows[r + j] : _mm256_setzero_ps();
                 if constexpr (F::scaled) add_scaled_columns<S, R, N>(panel.rows + r, panel.scales + r, x, columns, sum);
                 else add_columns<S, R, N>(panel.rows + r, x, columns, sum);
                 for (int i = 0; i < N; ++i)
                     for (int j = 0; j < R; ++j) token_sums[t + i].rows[r + j] = sum[i][j];
             }
+            if (c + columns == in.cols)
+                for (int i = 0; i < N; ++i) put_totals(token_sums[t + i].rows, n, out + (begin + t + i) * stride);
         });
     }
-    for (int64_t t = begin; t < end; ++t) put_totals(token_sums[t - begin].rows, n, out + t * stride);
 }
 
 }  // namespace

@@ -67,5 +67,30 @@ struct Avx2 {
     }
 };
 
+namespace {
+
+// A lane's dword of each vector is four columns: after packing, dword j of the lower half holds columns 8j to 8j + 3, and of the
+// upper one the next four.
+template <>
+void quantize_group<Avx2>(const float* x, int g, Chunk* chunk) {
+    float most = magnitude(x), inverse = most > 1e-30f ? 127.0f / most : 0.0f, scale = most / 127.0f;
+    const __m256 factor = _mm256_set1_ps(inverse), high = _mm256_set1_ps(127.0f), low = _mm256_set1_ps(-127.0f);
+    __m256i q[4];
+    for (int i = 0; i < 4; ++i) {
+        __m256 v = _mm256_round_ps(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), factor), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        q[i] = _mm256_cvttps_epi32(_mm256_max_ps(_mm256_min_ps(v, high), low));  // a NaN becomes 127
+    }
+    __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    alignas(32) int32_t words[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(words), bytes);
+    for (int i = 0; i < 8; ++i) std::memcpy(chunk->q + 32 * i + 4 * g, words + i / 2 + i % 2 * 4, 4);
+    __m256i fours = add_pairs(_mm256_setzero_si256(), _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes));
+    __m128i eights = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    __m128i halves = _mm_hadd_epi32(eights, eights);
+    put_sums(_mm_cvtsi128_si32(halves), _mm_extract_epi32(halves, 1), scale, g, chunk);
+}
+
+}  // namespace
+
 extern const LinearTable linear_avx2;
 const LinearTable linear_avx2 = {prepare_chunk<Avx2>, quantize_group<Avx2>, panel<Avx2>, decode<Avx2>, swish};

@@ -120,6 +120,14 @@ inline float magnitude(const float* x) {
     return bits_to_float(most);
 }
 
+// The scale of group g, and what its two halves' quants add up to.
+inline void put_sums(int32_t low, int32_t high, float scale, int g, Chunk* chunk) {
+    chunk->scale[2 * g] = chunk->scale[2 * g + 1] = scale;
+    chunk->minus16[2 * g] = -low, chunk->minus16[2 * g + 1] = -high, chunk->minus32[g] = -(low + high);
+    chunk->sum16[2 * g] = scale * static_cast<float>(low), chunk->sum16[2 * g + 1] = scale * static_cast<float>(high);
+    chunk->sum32[g] = scale * static_cast<float>(low + high);
+}
+
 template <class S>
 void quantize_group(const float* x, int g, Chunk* chunk) {
     float most = magnitude(x), inverse = most > 1e-30f ? 127.0f / most : 0.0f, scale = most / 127.0f;
@@ -132,10 +140,7 @@ void quantize_group(const float* x, int g, Chunk* chunk) {
     for (int i = 0; i < 32; i += 4) std::memcpy(chunk->q + S::place(32 * g + i), q + i, 4);
     int32_t low = 0, high = 0;
     for (int i = 0; i < 16; ++i) low += q[i], high += q[16 + i];
-    chunk->scale[2 * g] = chunk->scale[2 * g + 1] = scale;
-    chunk->minus16[2 * g] = -low, chunk->minus16[2 * g + 1] = -high, chunk->minus32[g] = -(low + high);
-    chunk->sum16[2 * g] = scale * static_cast<float>(low), chunk->sum16[2 * g + 1] = scale * static_cast<float>(high);
-    chunk->sum32[g] = scale * static_cast<float>(low + high);
+    put_sums(low, high, scale, g, chunk);
 }
 
 template <class S>

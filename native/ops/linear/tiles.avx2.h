@@ -2,20 +2,23 @@
 
 #include "rows.avx2.h"
 
-// Many tokens: a panel's rows are unpacked once, and lie in L1 while all tokens pass, two chunks of columns at a time. A lane
-// is one of a chunk's 8 groups here too, and a sum takes the operations that rows.avx2.h has for it in the same order: a token's
-// result is the same bits whatever the number of tokens.
-// Of 4 bits, a chunk of one row and token is 8 vpmaddubsw, 7 additions of 16 bits, one vpmaddwd and 4 to 5 more: 20 operations on
-// 4 ports, so 5 cycles for 256 products, 1.6 times what products that are widened one by one could do. 4 rows by 2 tokens: 6 loads
-// for 8 products.
+// Many tokens: a chunk of a panel's rows is unpacked once, and stays in L1 while all tokens pass. A lane is one of a chunk's 8
+// groups here too, and a sum takes the operations that rows.avx2.h has for it in the same order: a token's result is the same
+// bits whatever the number of tokens. To keep 8 sums where a lane to each row would need one costs a load and a store in some 20
+// operations.
+// Of 4 bits, a chunk of one row and token is 8 vpmaddubsw, 7 additions of 16 bits, one vpmaddwd and 4 to 5 more: on 4 ports 5
+// cycles for 256 products, 1.6 times what products that are widened one by one could do. 2 rows by 4 tokens: 6 loads for 8
+// products.
 namespace {
 
-constexpr int block_chunks = 2, block_tokens = 128;  // 16 KB of quants in L1, 128 KB of sums in L2
+constexpr int64_t block_tokens = 128;  // whose sums stay in L2
+constexpr int tile_rows_at_once = 2, tile_tokens = 4;
 
 struct TokenSums {
     __m256 rows[panel_rows];
 };
 thread_local TokenSums token_sums[block_tokens];
+constexpr TokenSums no_sums{};
 
 // One row's chunk.
 template <class S, class B>
@@ -36,28 +39,36 @@ struct Unpacked {
     }
 };
 
+// Keeps GCC from computing all products first, and then their sums: products are more than there are registers.
+inline __m256i in_register(__m256i v) {
+    asm volatile("" : "+x"(v));
+    return v;
+}
+
 // Vectors From to From + Count of R rows times N tokens.
 template <class S, class B, int From, int Count, int R, int N>
 inline void add_tile_dots(const Unpacked<S, B>* w, const Chunk* const* x, __m256i (*dot)[N]) {
     constexpr int most = vectors_in_16_bits<B>, run = most < Count ? most : Count;
     for (int from = From; from < From + Count; from += run) {
         __m256i pairs[R][N];
-        for (int k = from; k < from + run; ++k)
-            for (int i = 0; i < N; ++i) {
-                __m256i q = load32(x[i]->q + 32 * k);
-                for (int r = 0; r < R; ++r) {
-                    __m256i products = w[r].products(k, q);
-                    pairs[r][i] = k == from ? products : _mm256_add_epi16(pairs[r][i], products);
+#pragma GCC unroll 8
+        for (int k = from; k < from + run; ++k) {
+            __m256i q[N];
+            for (int i = 0; i < N; ++i) q[i] = load32(x[i]->q + 32 * k);
+            for (int r = 0; r < R; ++r)
+                for (int i = 0; i < N; ++i) {
+                    __m256i products = w[r].products(k, q[i]);
+                    pairs[r][i] = k == from ? products : in_register(_mm256_add_epi16(pairs[r][i], products));
                 }
-            }
+        }
         for (int r = 0; r < R; ++r)
-            for (int i = 0; i < N; ++i) dot[r][i] = add_pairs(dot[r][i], pairs[r][i]);
+            for (int i = 0; i < N; ++i) dot[r][i] = in_register(add_pairs(dot[r][i], pairs[r][i]));
     }
 }
 
 // Groups of 32, or the half of those of 16 that Half says.
 template <class S, class B, int Half, int R, int N>
-inline void add_products(const Unpacked<S, B>* w, const Chunk* const* x, __m256* const* sums) {
+inline void add_products(const Unpacked<S, B>* w, const Chunk* const* x, const __m256* const* from, __m256* const* sums) {
     constexpr int count = B::group / 4;
     __m256i dot[R][N];
     for (int i = 0; i < N; ++i)
@@ -65,22 +76,22 @@ inline void add_products(const Unpacked<S, B>* w, const Chunk* const* x, __m256*
     add_tile_dots<S, B, count * Half, count, R, N>(w, x, dot);
     for (int i = 0; i < N; ++i) {
         __m256 scale = alternate<0>(x[i]->scale);
-        for (int r = 0; r < R; ++r) sums[i][r] = w[r].scales.template add_dots<Half>(dot[r][i], scale, sums[i][r]);
+        for (int r = 0; r < R; ++r) sums[i][r] = w[r].scales.template add_dots<Half>(dot[r][i], scale, from[i][r]);
     }
 }
 
+// sums = from + the products; sums may be from.
 template <class S, class B, int R, int N>
-inline void add_tile(const Unpacked<S, B>* w, const Chunk* const* x, __m256* const* sums) {
-    add_products<S, B, 0, R, N>(w, x, sums);
-    if constexpr (B::group == 16) add_products<S, B, 1, R, N>(w, x, sums);
+inline void add_tile(const Unpacked<S, B>* w, const Chunk* const* x, const __m256* const* from, __m256* const* sums) {
+    add_products<S, B, 0, R, N>(w, x, from, sums);
+    if constexpr (B::group == 16) add_products<S, B, 1, R, N>(w, x, sums, sums);
     if constexpr (B::offset)
         for (int i = 0; i < N; ++i)
             for (int r = 0; r < R; ++r) sums[i][r] = w[r].scales.add_offsets(*x[i], sums[i][r]);
 }
 
-// Rows that are computed for n: as many as tiles have.
-constexpr int tile_step = 4;
-inline int64_t padded_rows(int64_t n) { return (n + tile_step - 1) / tile_step * tile_step; }
+// Rows that are computed for n.
+inline int64_t padded_rows(int64_t n, int step) { return (n + step - 1) / step * step; }
 
 // The totals of a panel's rows, lanes added as Avx2::total does, four rows at once.
 inline void put_totals(const __m256* sums, int64_t n, float* out) {
@@ -103,6 +114,11 @@ inline void by_blocks(int64_t tokens, const Body& body) {
     for (int64_t i = 0; i < blocks; ++i) body(i * tokens / blocks, (i + 1) * tokens / blocks);
 }
 
+// Into L1.
+inline void fetch_now(const void* p, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(p) + at);
+}
+
 // What is fetched while a block of a panel is multiplied, a share with each few tokens: the rows' next block, and what memory
 // has behind the panel.
 struct Fetching {
@@ -121,41 +137,38 @@ struct Fetching {
     }
 };
 
+// `columns`: that are left from chunk c on.
 template <class S, class B>
-void unpack_block(const Weight& w, int64_t first, int64_t n, int64_t c, int64_t chunks, int64_t cols, Unpacked<S, B>* out) {
+void unpack_rows(const Weight& w, int64_t first, int64_t n, int64_t c, int64_t columns, Unpacked<S, B>* out) {
     alignas(32) uint8_t copy[B::chunk_bytes];
-    for (int64_t r = 0; r < padded_rows(n); ++r)
-        for (int64_t j = 0; j < chunks; ++j) {
-            const uint8_t* p = w.row(first + (r < n ? r : n - 1)) + (c + j) * B::chunk_bytes;
-            out[j * panel_rows + r].fill(whole_chunk<B>(p, cols - (c + j) * chunk_cols, copy));
-        }
+    for (int64_t r = 0; r < padded_rows(n, tile_rows_at_once); ++r)
+        out[r].fill(whole_chunk<B>(w.row(first + (r < n ? r : n - 1)) + c * B::chunk_bytes, columns, copy));
 }
 
 template <class S, class B>
 void block_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t begin, int64_t end, float* out, int64_t stride) {
-    Unpacked<S, B> panel[block_chunks * panel_rows];
+    Unpacked<S, B> panel[panel_rows];
     const uint8_t* next = in.next ? in.next : w.row(first + n);
-    for (int64_t t = 0; t < end - begin; ++t)
-        for (int64_t r = 0; r < padded_rows(n); ++r) token_sums[t].rows[r] = _mm256_setzero_ps();
-    for (int64_t c = 0; c < in.chunk_count(); c += block_chunks) {
-        int64_t chunks = in.chunk_count() - c < block_chunks ? in.chunk_count() - c : block_chunks;
-        int64_t after = (c + chunks) * B::chunk_bytes < w.row_bytes ? (c + chunks) * B::chunk_bytes : 0;
-        Fetching fetching{w, n, w.row(first) + after, B::chunk_bytes, next, n * c * B::chunk_bytes, n * (c + chunks) * B::chunk_bytes};
-        unpack_block<S, B>(w, first, n, c, chunks, in.cols, panel);
-        by_tokens<2>(end - begin, [&]<int N>(int64_t t) {
+    for (int64_t c = 0, last = in.chunk_count() - 1; c <= last; ++c) {
+        Fetching fetching{w, n, w.row(first) + (c < last ? c + 1 : 0) * B::chunk_bytes, B::chunk_bytes, next, n * c * B::chunk_bytes, n * (c + 1) * B::chunk_bytes};
+        unpack_rows<S, B>(w, first, n, c, in.cols - c * chunk_cols, panel);
+        by_tokens<tile_tokens>(end - begin, [&]<int N>(int64_t t) {
             fetching.fetch(t, t + N, end - begin);
             const Chunk* x[N];
+            const __m256* from[N];
             __m256* sums[N];
-            for (int64_t j = 0; j < chunks; ++j) {
-                for (int i = 0; i < N; ++i) x[i] = in.quantized(begin + t + i) + c + j;
-                for (int64_t r = 0; r < n; r += tile_step) {
-                    for (int i = 0; i < N; ++i) sums[i] = token_sums[t + i].rows + r;
-                    add_tile<S, B, tile_step, N>(panel + j * panel_rows + r, x, sums);
-                }
+            for (int i = 0; i < N; ++i) {
+                x[i] = in.quantized(begin + t + i) + c;
+                if (begin + t + N + i < end) fetch_now(in.quantized(begin + t + N + i) + c, sizeof(Chunk));
             }
+            for (int64_t r = 0; r < n; r += tile_rows_at_once) {
+                for (int i = 0; i < N; ++i) sums[i] = token_sums[t + i].rows + r, from[i] = c ? sums[i] : no_sums.rows;
+                add_tile<S, B, tile_rows_at_once, N>(panel + r, x, from, sums);
+            }
+            if (c == last)
+                for (int i = 0; i < N; ++i) put_totals(token_sums[t + i].rows, n, out + (begin + t + i) * stride);
         });
     }
-    for (int64_t t = begin; t < end; ++t) put_totals(token_sums[t - begin].rows, n, out + t * stride);
 }
 
 }  // namespace
