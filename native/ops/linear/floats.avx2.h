@@ -86,7 +86,7 @@ inline void rows_of_floats(const Weight& w, int64_t first, int64_t n, const Inpu
     for (int64_t r = 0; r < n; r += R) step_of_floats<S, F, R, N>(w, first + r, n - r, in, t, out + r, stride);
 }
 
-// 128 columns of a panel, and their scales.
+// 128 columns of a panel, widened where they are no floats, and their scales.
 template <class S>
 struct FloatPanel {
     alignas(32) float wide[panel_rows][float_step];
@@ -98,10 +98,15 @@ struct FloatPanel {
         for (int64_t r = 0; r < padded_rows(n, float_rows_at_once); ++r) {
             int64_t row = first + (r < n ? r : n - 1);
             const uint8_t* p = w.row(row) + c * F::bytes;
+            scales[r] = block_scale(w, row, c);
+            if (F::bytes == sizeof(float)) {
+                rows[r].p = reinterpret_cast<const float*>(p);
+                continue;
+            }
             Stored<S, F> stored{p};
             for (int64_t k = 0; k < columns; k += 8)
                 _mm256_store_ps(wide[r] + k, columns - k >= 8 ? stored.at(k) : stored.part(k, columns - k));
-            rows[r].p = wide[r], scales[r] = block_scale(w, row, c);
+            rows[r].p = wide[r];
         }
     }
 };
@@ -118,7 +123,10 @@ void floats_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in
         by_tokens<float_tokens>(end - begin, [&]<int N>(int64_t t) {
             fetching.fetch(t, t + N, end - begin);
             const float* x[N];
-            for (int i = 0; i < N; ++i) x[i] = in.floats(begin + t + i) + c;
+            for (int i = 0; i < N; ++i) {
+                x[i] = in.floats(begin + t + i) + c;
+                if (begin + t + N + i < end) fetch_now(in.floats(begin + t + N + i) + c, columns * sizeof(float));
+            }
             for (int64_t r = 0; r < n; r += R) {
                 __m256 sum[N][R];
                 for (int i = 0; i < N; ++i)

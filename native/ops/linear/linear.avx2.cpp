@@ -10,7 +10,7 @@
 struct Avx2 {
     using Floats = __m256;
     static constexpr int lanes = 8, row_tokens = 4, signed_from = 64;
-    static constexpr int64_t tile_from = 5;
+    static constexpr int64_t tile_from = 4, float_tile_from = 16;
     template <Format F> using Blocks = Eights<F>;
     static constexpr int place(int column) { return column % 32 / 4 * 32 + column / 32 * 4 + column % 4; }
 

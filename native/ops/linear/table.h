@@ -6,7 +6,7 @@
 // The functions of LinearTable over one instruction set's vectors.
 namespace {
 
-// Few tokens go row by row; from S::tile_from on (0: never) unpacking into tiles pays.
+// Few tokens go row by row; from S::tile_from or S::float_tile_from on (0: never) unpacking into tiles pays.
 template <class S, class B>
 void block_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
     if constexpr (S::tile_from > 0)
@@ -16,8 +16,8 @@ void block_linear(const Weight& w, int64_t first, int64_t n, const Input& in, fl
 
 template <class S, class F>
 void float_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
-    if constexpr (S::tile_from > 0)
-        if (in.T >= S::tile_from) return S::template float_tiles<F>(w, first, n, in, out, stride);
+    if constexpr (S::float_tile_from > 0)
+        if (in.T >= S::float_tile_from) return S::template float_tiles<F>(w, first, n, in, out, stride);
     by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template float_rows<F, N>(w, first, n, in, t, out, stride); });
 }
 

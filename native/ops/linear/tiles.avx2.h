@@ -20,22 +20,22 @@ struct TokenSums {
 thread_local TokenSums token_sums[block_tokens];
 constexpr TokenSums no_sums{};
 
-// One row's chunk.
+// One row's chunk. Quants of 8 bits are split in two of 4, so that their products too add up in 16 bits through a whole group:
+// 12 operations fewer than by magnitudes and signs, and half as many on the two ports that multiply.
 template <class S, class B>
 struct Unpacked {
-    static constexpr bool has_sign = is_signed<S, B>;
-    __m256i u[8 * (1 + has_sign)];  // and their magnitudes behind them
+    static constexpr bool halved = is_signed<S, B>;
+    __m256i u[8 * (1 + halved)];  // low halves, then high ones
     GroupScales<B> scales;
 
     void fill(const uint8_t* p) {
         scales = GroupScales<B>(p);
         B::eights(p, u);
-        if constexpr (has_sign)
-            for (int k = 0; k < 8; ++k) u[8 + k] = _mm256_abs_epi8(u[k]);
-    }
-    __m256i products(int k, __m256i q) const {
-        if constexpr (has_sign) return _mm256_maddubs_epi16(u[8 + k], _mm256_sign_epi8(q, u[k]));
-        else return _mm256_maddubs_epi16(u[k], q);
+        if constexpr (halved)
+            for (int k = 0; k < 8; ++k) {
+                __m256i unsign = _mm256_xor_si256(u[k], _mm256_set1_epi8(-128));
+                u[k] = low_nibbles(unsign), u[8 + k] = low_nibbles(_mm256_srli_epi16(unsign, 4));
+            }
     }
 };
 
@@ -57,7 +57,7 @@ inline void add_tile_dots(const Unpacked<S, B>* w, const Chunk* const* x, __m256
             for (int i = 0; i < N; ++i) q[i] = load32(x[i]->q + 32 * k);
             for (int r = 0; r < R; ++r)
                 for (int i = 0; i < N; ++i) {
-                    __m256i products = w[r].products(k, q[i]);
+                    __m256i products = _mm256_maddubs_epi16(w[r].u[k], q[i]);
                     pairs[r][i] = k == from ? products : in_register(_mm256_add_epi16(pairs[r][i], products));
                 }
         }
@@ -66,14 +66,42 @@ inline void add_tile_dots(const Unpacked<S, B>* w, const Chunk* const* x, __m256
     }
 }
 
+// Halved quants, two tokens at a time: each has two sums in registers.
+template <class S, class B, int R, int N, int At = 0>
+inline void add_halved_dots(const Unpacked<S, B>* w, const Chunk* const* x, __m256i (*dot)[N]) {
+    constexpr int M = N - At < 2 ? N - At : 2;
+    __m256i low[R][M], high[R][M];
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+        __m256i q[M];
+        for (int i = 0; i < M; ++i) q[i] = load32(x[At + i]->q + 32 * k);
+        for (int r = 0; r < R; ++r)
+            for (int i = 0; i < M; ++i) {
+                __m256i less = _mm256_maddubs_epi16(w[r].u[k], q[i]), more = _mm256_maddubs_epi16(w[r].u[8 + k], q[i]);
+                low[r][i] = k ? in_register(_mm256_add_epi16(low[r][i], less)) : less;
+                high[r][i] = k ? in_register(_mm256_add_epi16(high[r][i], more)) : more;
+            }
+    }
+    for (int r = 0; r < R; ++r)
+        for (int i = 0; i < M; ++i) {
+            __m256i whole = _mm256_add_epi32(add_pairs(_mm256_setzero_si256(), low[r][i]), _mm256_madd_epi16(high[r][i], _mm256_set1_epi16(16)));
+            dot[r][At + i] = in_register(_mm256_add_epi32(whole, _mm256_slli_epi32(load32(x[At + i]->minus32), 7)));
+        }
+    if constexpr (At + M < N) add_halved_dots<S, B, R, N, At + M>(w, x, dot);
+}
+
 // Groups of 32, or the half of those of 16 that Half says.
 template <class S, class B, int Half, int R, int N>
 inline void add_products(const Unpacked<S, B>* w, const Chunk* const* x, const __m256* const* from, __m256* const* sums) {
     constexpr int count = B::group / 4;
     __m256i dot[R][N];
-    for (int i = 0; i < N; ++i)
-        for (int r = 0; r < R; ++r) dot[r][i] = start_of<S, B, Half>(*x[i]);
-    add_tile_dots<S, B, count * Half, count, R, N>(w, x, dot);
+    if constexpr (Unpacked<S, B>::halved) {
+        add_halved_dots<S, B, R, N>(w, x, dot);
+    } else {
+        for (int i = 0; i < N; ++i)
+            for (int r = 0; r < R; ++r) dot[r][i] = start_of<S, B, Half>(*x[i]);
+        add_tile_dots<S, B, count * Half, count, R, N>(w, x, dot);
+    }
     for (int i = 0; i < N; ++i) {
         __m256 scale = alternate<0>(x[i]->scale);
         for (int r = 0; r < R; ++r) sums[i][r] = w[r].scales.template add_dots<Half>(dot[r][i], scale, from[i][r]);
