@@ -38,7 +38,7 @@ DENSE = {
     "eos_token_id": 319,
 }
 same_in_company = pytest.mark.skipif(
-    _native.isa not in ("scalar", "avx2"), reason="with this instruction set few and many tokens add up in different orders"
+    _native.isa not in ("scalar", "avx2"), reason="few and many tokens add up in different orders here"
 )
 QUANTIZED = [pytest.param(format, marks=same_in_company) for format in ("q4_1", "q4_k")]
 

@@ -10,7 +10,7 @@ from divebell.weights.tensor import Tensor
 CHUNK = 256
 
 same_in_company = pytest.mark.skipif(
-    _native.isa not in ("scalar", "avx2"), reason="with this instruction set few and many tokens add up in different orders"
+    _native.isa not in ("scalar", "avx2"), reason="few and many tokens add up in different orders here"
 )
 
 

@@ -14,21 +14,12 @@ struct Avx2 {
     template <Format F> using Blocks = Eights<F>;
     static constexpr int place(int column) { return column % 32 / 4 * 32 + column / 32 * 4 + column % 4; }
 
-    static Floats zero() { return _mm256_setzero_ps(); }
     static Floats load(const float* p) { return _mm256_loadu_ps(p); }
     static void store(float* p, Floats v) { _mm256_storeu_ps(p, v); }
     static __m256i mask(int64_t n) {
         return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n < 0 ? 0 : n > 8 ? 8 : n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     }
     static Floats load_part(const float* p, int64_t n) { return n >= 8 ? load(p) : _mm256_maskload_ps(p, mask(n)); }
-    static void store_part(float* p, Floats v, int64_t n) {
-        if (n >= 8) store(p, v);
-        else _mm256_maskstore_ps(p, mask(n), v);
-    }
-    static Floats broadcast(float v) { return _mm256_set1_ps(v); }
-    static Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
-    static Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
-    static Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
     static float total(Floats v) {
         __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
         s = _mm_add_ps(s, _mm_movehl_ps(s, s));
