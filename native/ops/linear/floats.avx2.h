@@ -86,7 +86,7 @@ inline void rows_of_floats(const Weight& w, int64_t first, int64_t n, const Inpu
     for (int64_t r = 0; r < n; r += R) step_of_floats<S, F, R, N>(w, first + r, n - r, in, t, out + r, stride);
 }
 
-// 128 columns of a panel, widened where they are no floats, and their scales.
+// 128 columns of a panel, side by side: rows as they lie are often a power of two apart.
 template <class S>
 struct FloatPanel {
     alignas(32) float wide[panel_rows][float_step];
@@ -99,10 +99,6 @@ struct FloatPanel {
             int64_t row = first + (r < n ? r : n - 1);
             const uint8_t* p = w.row(row) + c * F::bytes;
             scales[r] = block_scale(w, row, c);
-            if (F::bytes == sizeof(float)) {
-                rows[r].p = reinterpret_cast<const float*>(p);
-                continue;
-            }
             Stored<S, F> stored{p};
             for (int64_t k = 0; k < columns; k += 8)
                 _mm256_store_ps(wide[r] + k, columns - k >= 8 ? stored.at(k) : stored.part(k, columns - k));
