@@ -53,6 +53,8 @@ void plan_sequence(const Attend& a, int64_t sequence, AttendPlan* plan) {
 void attend_keys(const Attend& a, const AttendTask& task, int64_t key, int keys, RowTile* tile, float* sums) {
     RowSet k = a.keys.rows(a.batch, task.sequence, key, keys, task.head * a.dim);
     RowSet v = a.values.data == a.keys.data ? k : a.values.rows(a.batch, task.sequence, key, keys, task.head * a.value_column);
+    if (tile->rows <= waiting_rows)
+        for (int j = 0; j < keys; ++j) fetch_row(v, j, a.value_dim);
     tile->attend(k, v, key, a.dim, a.value_dim, a.scale, sums);
 }
 

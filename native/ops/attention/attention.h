@@ -14,6 +14,13 @@ struct RowSet {
     bool bfloat;
 };
 
+// A head's part of a row is too short for the processor to foresee the next one's, and up to this many query rows take less
+// time than memory does.
+constexpr int waiting_rows = 16;
+inline void fetch_row(const RowSet& set, int j, int64_t numbers) {
+    for (int64_t byte = 0; byte < numbers * (set.bfloat ? 2 : 4); byte += 64) __builtin_prefetch(set.rows[j] + byte);
+}
+
 // What a query row carries from tile to tile: the largest score, the sum of exp(score - largest), and by how much the
 // current tile's maximum makes the earlier sums shrink.
 struct Softmax {

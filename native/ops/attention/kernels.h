@@ -33,9 +33,10 @@ INLINE void score_block(const float* const* q, const T* const* k, int64_t dim, f
 
 // Keys behind the last are stood in for by the last: their scores are thrown away.
 template <class T, int R>
-void score_rows(const float* const* q, const RowSet& keys, int64_t dim, float* s) {
+void score_rows(const float* const* q, const RowSet& keys, int64_t dim, float* s, bool waits) {
     constexpr int block = registers == 32 ? 16 : 8, K = block / R;
     for (int j = 0; j < keys.count; j += K) {
+        for (int i = j + 2 * K; waits && i < j + 3 * K && i < keys.count; ++i) fetch_row(keys, i, dim);
         const T* k[K];
         for (int i = 0; i < K; ++i) k[i] = reinterpret_cast<const T*>(keys.rows[j + i < keys.count ? j + i : keys.count - 1]);
         score_block<T, R, K>(q, k, dim, s + j);
@@ -45,10 +46,11 @@ void score_rows(const float* const* q, const RowSet& keys, int64_t dim, float* s
 template <class T>
 void score_tile(const float* const* q, int m, const RowSet& keys, int64_t dim, float* s) {
     constexpr int most = registers == 32 ? 4 : 2;
+    const bool waits = m <= waiting_rows;
     int i = 0;
-    for (; i + most <= m; i += most) score_rows<T, most>(q + i, keys, dim, s + i * tile_keys);
-    if (most == 4 && i + 2 <= m) score_rows<T, 2>(q + i, keys, dim, s + i * tile_keys), i += 2;
-    if (i < m) score_rows<T, 1>(q + i, keys, dim, s + i * tile_keys);
+    for (; i + most <= m; i += most) score_rows<T, most>(q + i, keys, dim, s + i * tile_keys, waits && i == 0);
+    if (most == 4 && i + 2 <= m) score_rows<T, 2>(q + i, keys, dim, s + i * tile_keys, waits && i == 0), i += 2;
+    if (i < m) score_rows<T, 1>(q + i, keys, dim, s + i * tile_keys, waits && i == 0);
 }
 
 void scores(const float* const* q, int m, const RowSet& keys, int64_t dim, float* s) {
