@@ -104,14 +104,6 @@ def outside(tmp_path, monkeypatch):
         yield Outside(tmp_path, stack)
 
 
-@pytest.fixture
-def contained():
-    try:
-        sandbox.check_sandbox()
-    except NoSandbox as refusal:
-        pytest.skip(str(refusal))
-
-
 def numbered(program: str) -> str:
     """With the numbers of system calls that libc has no function for."""
     import platform
