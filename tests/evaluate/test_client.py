@@ -112,9 +112,9 @@ def test_a_server_is_given_the_time_that_it_asks_for(fake, later):
     assert time.monotonic() - begun > 0.4
 
 
-@pytest.mark.parametrize("never", ["3600", formatdate(time.time() + 9999, usegmt=True)])
+@pytest.mark.parametrize("never", [lambda: "3600", lambda: formatdate(time.time() + 9999, usegmt=True)])
 def test_a_long_wait_is_told_instead(fake, never):
-    fake.faults = [(429, {"retry-after": never}, b"")]
+    fake.faults = [(429, {"retry-after": never()}, b"")]
     with pytest.raises(EndpointError, match="asks to come again in"):
         ask(fake)
 
