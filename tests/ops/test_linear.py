@@ -86,7 +86,7 @@ def test_same_bits_with_any_number_of_threads(format, T):
 @stored.same_in_company
 @pytest.mark.parametrize("format", ALL, ids=lambda f: f.name)
 def test_a_token_is_the_same_bits_in_any_company(format):
-    for rows, cols in [(37, 544), (70, 1280), (5, 256)]:
+    for rows, cols in [(37, 544), (70, 1280), (5, 256), (37, 576), (33, 352), (3, 640)]:
         cols = (cols + 5) if format.block == 1 else cols // format.block * format.block
         weight, x = native.weight(stored.random_tensor(format, rows, cols)), activations(300, cols)
         (all_of_them,) = native.linears(x, [weight])

@@ -84,12 +84,18 @@ inline __m256 alternate(const void* words) {
 template <int Odd>
 inline __m256i alternate_words(const uint8_t* p) { return _mm256_castps_si256(alternate<Odd>(p)); }
 
-// The 8 binary16 numbers that stand at p, p + Stride, ...
+// Words: 8 bytes at `first`, 8 at `second`.
+inline __m128i two_eights(const uint8_t* first, const uint8_t* second) {
+    __m128d low = _mm_load_sd(reinterpret_cast<const double*>(first));
+    return _mm_castpd_si128(_mm_loadh_pd(low, reinterpret_cast<const double*>(second)));
+}
+// The 8 binary16 numbers that stand at p, p + Stride, ...: each is loaded with what is around it to where it belongs.
 template <int Stride>
 inline __m256 eight_halves(const uint8_t* p) {
-    alignas(16) uint16_t h[8];
-    for (int i = 0; i < 8; ++i) h[i] = load<uint16_t>(p + i * Stride);
-    return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(h)));
+    __m128i q[4];
+    for (int j = 0; j < 4; ++j) q[j] = two_eights(p + j * (Stride - 2), p + j * (Stride - 2) + 4 * Stride);
+    __m128i even = _mm_blend_epi16(q[0], q[2], 0x44), odd = _mm_blend_epi16(q[1], q[3], 0x88);
+    return _mm256_cvtph_ps(_mm_blend_epi16(even, odd, 0xaa));
 }
 inline __m256 one_half(const uint8_t* p) { return _mm256_set1_ps(_cvtsh_ss(load<uint16_t>(p))); }
 inline __m256 eight_bytes(uint64_t bytes) {

@@ -10,6 +10,7 @@ struct Avx512 {
     using Floats = __m512;
     using Ints = __m512i;
     static constexpr int lanes = 16, panels = 2, tokens = 6, float_tokens = 8, row_tokens = 4, signed_from = 1 << 30;
+    static constexpr bool repeats_groups = false;
     static constexpr int64_t tile_from = 8, float_tile_from = 8;
     template <Format F> using Blocks = WideBlocks<F>;
     static constexpr int place(int column) { return column % 32 / 8 * 64 + column / 32 * 8 + column % 8; }
@@ -73,4 +74,4 @@ void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& 
 }
 
 extern const LinearTable linear_avx512;
-const LinearTable linear_avx512 = {prepare_chunk<Avx512>, quantize_group<Avx512>, panel<Avx512>, decode<Avx512>, swish};
+const LinearTable linear_avx512 = {prepare_chunk<Avx512>, put_group<Avx512>, panel<Avx512>, decode<Avx512>, swish};

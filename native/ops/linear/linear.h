@@ -21,12 +21,13 @@ constexpr int rows_in_step = 4;
 INLINE inline int64_t fetched_ahead(const Weight& w) { return (rows_in_step - 1) * w.row_bytes + 4608; }
 
 
-// 256 activations as int8; columns past the matrix are zero.
+// 256 activations as int8, all in the order that the instruction set's kernels read them; what is past the matrix's columns
+// is zero, or the same again (ends.avx2.h).
 struct alignas(64) Chunk {
-    int8_t q[chunk_cols];  // in the order that the instruction set's kernels read them
-    float scale[16];      // of each 32, twice: as two lanes of 512 bits belong to each
+    int8_t q[chunk_cols];
+    float scale[16];      // of each 32: twice side by side, as two lanes of 512 bits belong to each (AVX2: once)
     float sum16[16];      // scale * sum of q, of each 16
-    int32_t minus16[16];  // -sum of q, of each 16
+    int32_t minus16[16];  // -sum of q, of each 16 (AVX2: the first of each 32, then the second ones)
     int32_t minus32[8];   // the two of each 32
     float sum32[8];
 };
@@ -54,8 +55,8 @@ struct Input {
 struct LinearTable {
     // The first n (at most 256) numbers of x into a chunk. A NaN or infinity makes its group's scale one.
     void (*prepare)(const float* x, int64_t n, Chunk* chunk);
-    // 32 numbers into group g of a chunk.
-    void (*prepare_group)(const float* x, int g, Chunk* chunk);
+    // 32 numbers into group g of a chunk that has `groups` of them.
+    void (*prepare_group)(const float* x, int g, int groups, Chunk* chunk);
     // out[t * stride + r] for rows first .. first + n (n <= panel_rows) and all T of the input. A row's result depends
     // neither on n nor, up to where matrix tiles take over, on T.
     void (*panel)(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride);

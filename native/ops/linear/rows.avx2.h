@@ -1,6 +1,7 @@
 #pragma once
 
 #include "blocks.avx2.h"
+#include "ends.avx2.h"
 #include "tile.h"
 
 // A few tokens: rows of W are multiplied as they lie. A lane is one of a chunk's 8 groups of 32 columns, so that dot products
@@ -35,7 +36,7 @@ template <class S, class B, int Half>
 inline __m256i start_of(const Chunk& x) {
     if constexpr (B::offset || is_signed<S, B>) return _mm256_setzero_si256();
     else
-        return _mm256_mullo_epi32(B::group == 32 ? load32(x.minus32) : _mm256_castps_si256(alternate<Half>(x.minus16)), _mm256_set1_epi32(B::zero));
+        return _mm256_mullo_epi32(B::group == 32 ? load32(x.minus32) : load32(x.minus16 + 8 * Half), _mm256_set1_epi32(B::zero));
 }
 
 // a and b of a chunk's groups, a lane each: of 32 columns, or of 16, where a[h] has every second one and b[h] eight in a row.
@@ -65,7 +66,7 @@ struct GroupScales {
 
 template <class S, class B>
 inline __m256 add_chunk(const __m256i* u, const GroupScales<B>& scales, const Chunk& x, __m256 sum) {
-    __m256 scale = alternate<0>(x.scale);
+    __m256 scale = _mm256_load_ps(x.scale);
     if constexpr (B::group == 32) {
         sum = scales.template add_dots<0>(dots<S, B, 0, 8>(start_of<S, B, 0>(x), u, x), scale, sum);
     } else {
@@ -80,25 +81,52 @@ inline void fetch_later(const uint8_t* p, int64_t bytes) {
     for (int64_t line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p) + line, _MM_HINT_T1);
 }
 
+// Chunk c of N tokens times one row's.
 template <class S, class B, int N>
-inline void rows_of_eights(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
-    alignas(32) uint8_t copy[B::chunk_bytes];
-    const uint8_t* end = w.row(first + n);
-    const int64_t jump = in.next ? in.next - end : 0;
-    for (int64_t r = first; r < first + n; ++r) {
+inline void add_row_chunk(const uint8_t* p, const Chunk* const* x, int64_t c, __m256* sum) {
+    __m256i u[8];
+    GroupScales<B> scales(p);
+    B::eights(p, u);
+    for (int i = 0; i < N; ++i) sum[i] = add_chunk<S, B>(u, scales, x[i][c], sum[i]);
+}
+
+// The joined ends of n rows, added to out.
+template <class S, class B, int N>
+inline void add_ends(const Weight& w, int64_t first, int64_t n, int64_t whole, int64_t groups, const Chunk* const* x, float* out, int64_t stride) {
+    JoinedEnds<B> ends(w, first, n, whole, groups);
+    __m256 lanes[N][panel_rows / 2];
+    for (int64_t e = 0; e < ends.chunks(n, groups); ++e) {
         __m256 sum[N];
         for (int i = 0; i < N; ++i) sum[i] = _mm256_setzero_ps();
-        for (int64_t c = 0; c < in.chunk_count(); ++c) {
-            const uint8_t *p = w.row(r) + c * B::chunk_bytes, *later = p + fetched_ahead(w);
-            fetch_later(later < end ? later : later + jump, B::chunk_bytes);
-            p = whole_chunk<B>(p, in.cols - c * chunk_cols, copy);
-            __m256i u[8];
-            GroupScales<B> scales(p);
-            B::eights(p, u);
-            for (int i = 0; i < N; ++i) sum[i] = add_chunk<S, B>(u, scales, in.quantized(t + i)[c], sum[i]);
-        }
-        for (int i = 0; i < N; ++i) out[(t + i) * stride + r - first] = S::total(sum[i]);
+        add_row_chunk<S, B, N>(ends.chunk(e), x, whole, sum);
+        for (int i = 0; i < N; ++i) lanes[i][e] = sum[i];
     }
+    for (int i = 0; i < N; ++i) add_lanes(lanes[i], n, groups, out + i * stride);
+}
+
+// A function of its own: within the one that knows all formats GCC runs out of registers.
+template <class S, class B, int N>
+__attribute__((noinline)) void rows_of_eights(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
+    alignas(32) uint8_t copy[B::chunk_bytes];
+    const int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols, joined = joined_groups<B>(in.cols), ahead = fetched_ahead(w);
+    const uint8_t* end = w.row(first + n);
+    const int64_t jump = in.next ? in.next - end : 0;
+    const Chunk* x[N];
+    for (int i = 0; i < N; ++i) x[i] = in.quantized(t + i);
+    out += t * stride;
+    for (int64_t r = 0; r < n; ++r) {
+        __m256 sum[N];
+        for (int i = 0; i < N; ++i) sum[i] = _mm256_setzero_ps();
+        const uint8_t* p = w.row(first + r);
+        for (int64_t c = 0; c < whole; ++c, p += B::chunk_bytes) {
+            const uint8_t* later = p + ahead;
+            fetch_later(later < end ? later : later + jump, B::chunk_bytes);
+            add_row_chunk<S, B, N>(p, x, c, sum);
+        }
+        if (left && !joined) add_row_chunk<S, B, N>(whole_chunk<B>(p, left, copy), x, whole, sum);
+        for (int i = 0; i < N; ++i) out[i * stride + r] = S::total(sum[i]);
+    }
+    if (joined) add_ends<S, B, N>(w, first, n, whole, joined, x, out, stride);
 }
 
 }  // namespace

@@ -143,16 +143,26 @@ void quantize_group(const float* x, int g, Chunk* chunk) {
     put_sums(low, high, scale, g, chunk);
 }
 
+// Group g of `groups` that the chunk has. What follows them is zeros, or the same groups again where S joins rows' ends.
+template <class S>
+void put_group(const float* x, int g, int groups, Chunk* chunk) {
+    const float zeros[32] = {};
+    if (S::repeats_groups && 8 % groups == 0)
+        for (int at = g; at < 8; at += groups) quantize_group<S>(x, at, chunk);
+    else {
+        quantize_group<S>(x, g, chunk);
+        for (int at = groups; g + 1 == groups && at < 8; ++at) quantize_group<S>(zeros, at, chunk);
+    }
+}
+
 template <class S>
 void prepare_chunk(const float* x, int64_t n, Chunk* chunk) {
-    float padded[32];
-    for (int g = 0; g < 8; ++g) {
+    const int groups = static_cast<int>(n < chunk_cols ? (n + 31) / 32 : 8);
+    for (int g = 0; g < groups; ++g) {
+        float padded[32] = {};
         int64_t left = n - 32 * g;
-        if (left < 32) {
-            std::memset(padded, 0, sizeof padded);
-            if (left > 0) std::memcpy(padded, x + 32 * g, left * sizeof(float));
-        }
-        quantize_group<S>(left < 32 ? padded : x + 32 * g, g, chunk);
+        if (left < 32) std::memcpy(padded, x + 32 * g, left * sizeof(float));
+        put_group<S>(left < 32 ? padded : x + 32 * g, g, groups, chunk);
     }
 }
 

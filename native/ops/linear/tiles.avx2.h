@@ -103,7 +103,7 @@ inline void add_products(const Unpacked<S, B>* w, const Chunk* const* x, const _
         add_tile_dots<S, B, count * Half, count, R, N>(w, x, dot);
     }
     for (int i = 0; i < N; ++i) {
-        __m256 scale = alternate<0>(x[i]->scale);
+        __m256 scale = _mm256_load_ps(x[i]->scale);
         for (int r = 0; r < R; ++r) sums[i][r] = w[r].scales.template add_dots<Half>(dot[r][i], scale, from[i][r]);
     }
 }
@@ -173,11 +173,43 @@ void unpack_rows(const Weight& w, int64_t first, int64_t n, int64_t c, int64_t c
         out[r].fill(whole_chunk<B>(w.row(first + (r < n ? r : n - 1)) + c * B::chunk_bytes, columns, copy));
 }
 
+// Chunk c of N tokens from t on, while the next ones are fetched.
+template <int N>
+inline void chunks_of_tokens(const Input& in, int64_t t, int64_t end, int64_t c, const Chunk** x) {
+    for (int i = 0; i < N; ++i) {
+        x[i] = in.quantized(t + i) + c;
+        if (t + N + i < end) fetch_now(in.quantized(t + N + i) + c, sizeof(Chunk));
+    }
+}
+
+// The joined ends of n rows, added to out.
 template <class S, class B>
-void block_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t begin, int64_t end, float* out, int64_t stride) {
+void add_ends_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t begin, int64_t end, float* out, int64_t stride) {
+    const int64_t whole = in.cols / chunk_cols, groups = joined_groups<B>(in.cols);
+    JoinedEnds<B> ends(w, first, n, whole, groups);
+    const int64_t count = ends.chunks(n, groups);
+    Unpacked<S, B> rows[panel_rows / 2];
+    for (int64_t e = 0; e < count; ++e) rows[e].fill(ends.chunk(e));
+    by_tokens<tile_tokens>(end - begin, [&]<int N>(int64_t t) {
+        const Chunk* x[N];
+        chunks_of_tokens<N>(in, begin + t, end, whole, x);
+        __m256 lanes[N][panel_rows / 2];
+        for (int64_t e = 0; e < count; e += tile_rows_at_once) {
+            const __m256* from[N];
+            __m256* sums[N];
+            for (int i = 0; i < N; ++i) from[i] = no_sums.rows, sums[i] = lanes[i] + e;
+            add_tile<S, B, tile_rows_at_once, N>(rows + e, x, from, sums);
+        }
+        for (int i = 0; i < N; ++i) add_lanes(lanes[i], n, groups, out + (begin + t + i) * stride);
+    });
+}
+
+template <class S, class B>
+__attribute__((noinline)) void block_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t begin, int64_t end, float* out, int64_t stride) {
     Unpacked<S, B> panel[panel_rows];
     const uint8_t* next = in.next ? in.next : w.row(first + n);
-    for (int64_t c = 0, last = in.chunk_count() - 1; c <= last; ++c) {
+    const bool joined = joined_groups<B>(in.cols);
+    for (int64_t c = 0, last = in.chunk_count() - 1 - joined; c <= last; ++c) {
         Fetching fetching{w, n, w.row(first) + (c < last ? c + 1 : 0) * B::chunk_bytes, B::chunk_bytes, next, n * c * B::chunk_bytes, n * (c + 1) * B::chunk_bytes};
         unpack_rows<S, B>(w, first, n, c, in.cols - c * chunk_cols, panel);
         by_tokens<tile_tokens>(end - begin, [&]<int N>(int64_t t) {
@@ -185,10 +217,7 @@ void block_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in,
             const Chunk* x[N];
             const __m256* from[N];
             __m256* sums[N];
-            for (int i = 0; i < N; ++i) {
-                x[i] = in.quantized(begin + t + i) + c;
-                if (begin + t + N + i < end) fetch_now(in.quantized(begin + t + N + i) + c, sizeof(Chunk));
-            }
+            chunks_of_tokens<N>(in, begin + t, end, c, x);
             for (int64_t r = 0; r < n; r += tile_rows_at_once) {
                 for (int i = 0; i < N; ++i) sums[i] = token_sums[t + i].rows + r, from[i] = c ? sums[i] : no_sums.rows;
                 add_tile<S, B, tile_rows_at_once, N>(panel + r, x, from, sums);
@@ -197,6 +226,7 @@ void block_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in,
                 for (int i = 0; i < N; ++i) put_totals(token_sums[t + i].rows, n, out + (begin + t + i) * stride);
         });
     }
+    if (joined) add_ends_of_tokens<S, B>(w, first, n, in, begin, end, out, stride);
 }
 
 }  // namespace

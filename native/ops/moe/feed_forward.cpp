@@ -31,10 +31,8 @@ void store_hidden(const Hidden& hidden, int64_t token, int64_t panel, const floa
         return;
     }
     Chunk* row = hidden.chunks + token * chunk_stride(hidden.width);
-    linear_table().prepare_group(h, static_cast<int>(panel % 8), row + panel / 8);
-    if (panel + 1 < panels_of(hidden.width)) return;
-    const float zeros[panel_rows] = {};
-    for (int64_t g = panel % 8 + 1; g < 8; ++g) linear_table().prepare_group(zeros, static_cast<int>(g), row + panel / 8);
+    const int64_t chunk = panel / 8, groups = std::min<int64_t>(8, panels_of(hidden.width) - 8 * chunk);
+    linear_table().prepare_group(h, static_cast<int>(panel % 8), static_cast<int>(groups), row + chunk);
 }
 
 // One panel after the other of one matrix: its rows lie in one stretch of memory. out: (count, panels * panel_rows).

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstring>
+
+#include "linear.h"
+
+// Rows that end within a chunk, with 1, 2 or 4 groups left: a chunk for each end would be mostly zeros. The ends of a panel's
+// rows are joined instead, side by side: 8, 4 or 2 rows to a chunk, a lane to each group, and the activations' last chunk
+// holds its groups as often (put_group in table.h).
+namespace {
+
+// Formats that are blocks of 32 columns one after another.
+template <class B>
+constexpr bool joins_ends = false;
+template <class B>
+    requires(B::columns == 32 && 8 * B::bytes == B::chunk_bytes)
+constexpr bool joins_ends<B> = true;
+
+// How many groups of 32 each row of so many columns leaves for a joined chunk.
+template <class B>
+inline int64_t joined_groups(int64_t cols) {
+    int64_t groups = cols % chunk_cols / 32;
+    return joins_ends<B> && cols > chunk_cols && groups && 8 % groups == 0 ? groups : 0;
+}
+
+template <class B>
+struct JoinedEnds {
+    alignas(32) uint8_t bytes[panel_rows / 2 * B::chunk_bytes];  // of at most 4 groups a row
+
+    // Of n rows from `first` on; the last one again where n does not fill a chunk.
+    JoinedEnds(const Weight& w, int64_t first, int64_t n, int64_t whole_chunks, int64_t groups) {
+        if constexpr (joins_ends<B>) {
+            uint8_t* to = bytes;
+            for (int64_t r = 0; r * groups < chunks(n, groups) * 8; ++r) {
+                const uint8_t* from = w.row(first + (r < n ? r : n - 1)) + whole_chunks * B::chunk_bytes;
+                for (int64_t g = 0; g < groups; ++g, to += B::bytes) std::memcpy(to, from + g * B::bytes, B::bytes);
+            }
+        }
+    }
+    // An even number, as tiles have two rows.
+    static int64_t chunks(int64_t n, int64_t groups) { return (n * groups + 15) / 16 * 2; }
+    const uint8_t* chunk(int64_t i) const { return bytes + i * B::chunk_bytes; }
+};
+
+// out[r] += the lanes of row r.
+inline void add_lanes(const __m256* lanes, int64_t n, int64_t groups, float* out) {
+    const float* lane = reinterpret_cast<const float*>(lanes);
+    if (groups == 1)
+        for (int64_t r = 0; r < n; ++r) out[r] += lane[r];
+    else if (groups == 2)
+        for (int64_t r = 0; r < n; ++r) out[r] += lane[2 * r] + lane[2 * r + 1];
+    else
+        for (int64_t r = 0; r < n; ++r) out[r] += (lane[4 * r] + lane[4 * r + 1]) + (lane[4 * r + 2] + lane[4 * r + 3]);
+}
+
+}  // namespace
