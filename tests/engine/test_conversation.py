@@ -1,6 +1,13 @@
-from divebell.engine.completion import ToolCall
-from divebell.engine.conversation import Answer
+from types import SimpleNamespace
+
+import pytest
+
+from divebell.engine.completion import Completion, Receipt, ToolCall, Usage
+from divebell.engine.conversation import Answer, Reply
+from divebell.text.dialects import hermes
 from divebell.text.events import CallArguments, CallEnd, CallStart, Content, Reasoning
+from divebell.text.parser import Parser
+from divebell.text.tools import Tool
 
 
 def test_what_the_events_of_an_answer_add_up_to():
@@ -11,3 +18,27 @@ def test_what_the_events_of_an_answer_add_up_to():
         answer.add(event)
     assert (answer.text, answer.reasoning) == ("ab", "")
     assert answer.tool_calls == (ToolCall("f", "{}"), ToolCall("g", "", "7"))
+
+
+class Told:
+    """A stream of pieces that are there already."""
+
+    def __init__(self, pieces, finish_reason):
+        self._pieces = iter(pieces)
+        self.generation = SimpleNamespace(finish_reason=finish_reason)
+        usage, receipt = Usage(1, 1), Receipt(1, 0, 1, 1, 0, 0, 0.0, 0.0, 0.0, 0)
+        self.completion = Completion("", (), None, finish_reason, usage, receipt)
+
+    def __next__(self):
+        return next(self._pieces)
+
+
+@pytest.mark.parametrize("begun", ["<", "<tool", "<tool_call>", '<tool_call>\n{"na'])
+def test_the_beginning_of_a_second_call_is_no_text_where_the_answer_is_cut_off(begun):
+    call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>\n'
+    tools = [Tool("f", {}, {})]
+    cut = Reply(Told([call, begun], "length"), Parser(hermes.DIALECT, tools=tools))
+    assert [piece.text for piece in cut] == []
+    assert (cut.completion.text, len(cut.completion.tool_calls)) == ("", 1)
+    ended = Reply(Told([call, begun], "stop"), Parser(hermes.DIALECT, tools=tools))
+    assert "".join(piece.text for piece in ended) == ended.completion.text == begun

@@ -41,10 +41,14 @@ class Reply(Iterator[Piece]):
     def _read(self) -> None:
         text = next(self._stream, None)
         self._flushed = text is None
-        for event in self._parser.flush() if text is None else self._parser.push(text):
+        for event in self._parser.push(text) if text is not None else self._parser.flush(self._cut):
             self._answer.add(event)
             if isinstance(event, Reasoning | Content) and event.text:
                 self._pieces.append(Piece(event.text, reasoning=isinstance(event, Reasoning)))
+
+    @property
+    def _cut(self) -> bool:
+        return self._stream.generation.finish_reason == "length"
 
     @property
     def completion(self) -> Completion:

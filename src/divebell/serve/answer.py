@@ -7,7 +7,7 @@ from divebell.engine.conversation import Answer as Parts
 from divebell.engine.generation import Generation
 from divebell.engine.sampler import TokenLogprob
 from divebell.serve.job import Update
-from divebell.text.events import CallArguments, CallEnd, CallStart, Content, Event
+from divebell.text.events import CallArguments, CallEnd, CallStart, Event
 from divebell.text.parser import Parser
 
 
@@ -21,15 +21,14 @@ class Answer:
         self.generation = generation
         self.parts = Parts()
         self.logprobs: list[TokenLogprob] = []
-        self._parser, self._parallel, self._calls = parser, parallel, must_call
+        self._parser, self._parallel, self._must_call = parser, parallel, must_call
         self._reason: str | None = None
 
     def take(self, update: Update) -> list[Event]:
         """What an update says. Every call has an id: the model's, or else one of ours."""
         events = self._parser.push(update.text) if update.text else []
-        self._calls = self._calls or any(isinstance(event, CallStart) for event in events)
         if update.finish_reason:
-            events += self._held_back(update.finish_reason)
+            events += self._parser.flush(update.finish_reason == "length", self._must_call)
             self._reason = update.finish_reason
         self.logprobs += update.logprobs
         events = [self._identified(event) for event in events if self._parallel or not self._surplus(event)]
@@ -41,11 +40,6 @@ class Answer:
     def finish_reason(self) -> str | None:
         """As OpenAI has it: "stop", "length", "tool_calls"; None before the end."""
         return "tool_calls" if self._reason == "stop" and self.parts.tool_calls else self._reason
-
-    def _held_back(self, reason: str) -> list[Event]:
-        """To the end, since it may have begun a call. Where calls came and the answer was cut off, it has."""
-        cut = reason == "length" and self._calls
-        return [event for event in self._parser.flush() if not (cut and isinstance(event, Content))]
 
     @staticmethod
     def _identified(event: Event) -> Event:

@@ -48,10 +48,15 @@ class Parser:
         self._reader.feed(text)
         return self._run()
 
-    def flush(self) -> list[Event]:
-        """What was held back, when no more text comes."""
+    def flush(self, cut: bool = False, must_call: bool = False) -> list[Event]:
+        """What was held back, when no more text comes.
+
+        cut: the text was cut off. Where calls came, or with `must_call` had to come, what looks like the beginning of
+        one is not content then.
+        """
         self._reader.ended = True
-        return self._run()
+        begun = cut and (must_call or self._calls.begun)
+        return [event for event in self._run() if not (begun and isinstance(event, Content))]
 
     def _run(self) -> list[Event]:
         events = []

@@ -22,6 +22,11 @@ class Calls:
         self._index = -1
         self._name = ""
 
+    @property
+    def begun(self) -> bool:
+        """Whether one has begun."""
+        return self._index >= 0
+
     def known(self, name: str) -> bool:
         return name in self._schemas
 
