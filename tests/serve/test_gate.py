@@ -109,10 +109,35 @@ def test_a_body_too_large_is_not_read(guarded, content):
     assert answer.json()["error"]["message"] == "the body is larger than the limit of 4.0 KiB (--max-body)"
 
 
-@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/v1/chat/completions", 405)])
-def test_other_paths_are_refused_in_the_protocol_s_words(server, path, status):
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/nowhere", 404, "there is no /nowhere here"),
+        ("/chat/completions", 404, "you may want /v1/chat/completions"),
+        ("/v1/v1/messages", 404, "you may want /v1/messages"),
+        ("/v1/chat/completions", 405, "/v1/chat/completions does not take GET, only POST"),
+    ],
+)
+def test_other_paths_are_refused_in_the_protocol_s_words(server, path, status, says):
     answer = httpx.get(server.url + path)
-    assert (answer.status_code, bool(answer.json()["error"]["message"])) == (status, True)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/v1/models", "/v1/models/small"])
+def test_a_monitor_may_ask_for_the_head_alone(server, path):
+    head, whole = httpx.head(server.url + path), httpx.get(server.url + path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert httpx.head(f"{server.url}/v1/completions").status_code == 405
+    server.wait_until(lambda: server.lines()[-1]["method"] == "HEAD")
+
+
+def test_a_slash_at_the_end_makes_no_difference(guarded):
+    asked = httpx.post(f"{guarded.url}/v1/chat/completions/", json=ASK, headers={"x-api-key": "sk-anna-1234"})
+    assert asked.status_code == 200
+    assert httpx.get(f"{guarded.url}/health/").status_code == 200
+    assert httpx.get(f"{guarded.url}/v1/models/").status_code == 401
 
 
 def test_the_log_tells_who_and_how_much_but_not_what(guarded):

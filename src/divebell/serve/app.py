@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Scope
 
@@ -18,15 +19,16 @@ from divebell.serve.complaint import complaint
 from divebell.serve.errors import as_refusal
 from divebell.serve.gate import Gate
 from divebell.serve.openai import adapters, chat, completions, embeddings, models, responses
-from divebell.serve.paths import PAGE, SIGN_IN
+from divebell.serve.paths import PAGE, SIGN_IN, astray
 from divebell.serve.record import record_of
-from divebell.serve.refusal import anthropic_error, openai_error
+from divebell.serve.refusal import Refusal, anthropic_error, openai_error
 from divebell.serve.service import Service
 from divebell.serve.shelf import Shelf
 from divebell.serve.ui import sign_in
 from divebell.serve.ui.mount import Mount, Page
 
 PARTS = (admin, adapters, chat, completions, embeddings, models, responses, messages, sign_in)
+KNOWN = {route.path for part in PARTS for route in part.router.routes}
 
 
 def make_app(service: Service, log: TextIO | None = None, shelf: Shelf | None = None) -> FastAPI:
@@ -34,10 +36,11 @@ def make_app(service: Service, log: TextIO | None = None, shelf: Shelf | None = 
     access = AccessLog(service, log)
     page = Page(service, access)
     app = FastAPI(title="divebell", version=__version__, docs_url=None, redoc_url=None, lifespan=page.lifespan)
+    app.router.redirect_slashes = False  # a redirect would lose the way behind a proxy, and some clients their body
     app.state.service, app.state.shelf = service, shelf
     for part in PARTS:
         app.include_router(part.router)
-    app.add_exception_handler(HTTPException, lambda request, error: refused(request.scope, error))
+    app.add_exception_handler(HTTPException, lambda request, error: refused(request.scope, explained(request, error)))
     app.add_exception_handler(RequestValidationError, lambda request, error: refused(request.scope, complaint(error)))
     app.add_exception_handler(DivebellError, lambda request, error: refused(request.scope, as_refusal(error)))
     app.add_middleware(Mount, page=page)
@@ -45,6 +48,16 @@ def make_app(service: Service, log: TextIO | None = None, shelf: Shelf | None = 
     if service.origins:
         app.add_middleware(CORSMiddleware, allow_origins=service.origins, allow_methods=["*"], allow_headers=["*"])
     return app
+
+
+def explained(request: Request, error: HTTPException) -> HTTPException:
+    """The router's own two words, as a sentence."""
+    path, status = request.url.path, error.status_code
+    if status == 404 and not isinstance(error, Refusal):
+        return Refusal(404, astray(path, KNOWN))
+    if status == 405:
+        error.detail = f"{path:.200} does not take {record_of(request.scope).method}, only {error.headers['Allow']}"
+    return error
 
 
 def refused(scope: Scope, refusal: HTTPException) -> Response:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from divebell.serve.access import AccessLog
 from divebell.serve.hosts import is_expected
 from divebell.serve.limits import Limits
-from divebell.serve.paths import OPEN, of_page
+from divebell.serve.paths import OPEN, as_looked_up, of_page
 from divebell.serve.receipt import headers
 from divebell.serve.record import SCOPE, Record, record_of
 from divebell.serve.refusal import Refusal
@@ -39,7 +39,8 @@ class Gate:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         client, opens = (scope.get("client") or ("",))[0], scope["type"] == "websocket"
-        record = scope[SCOPE] = Record(client, "WEBSOCKET" if opens else scope["method"], scope["path"])
+        method, scope = "WEBSOCKET" if opens else scope["method"], as_looked_up(scope)
+        record = scope[SCOPE] = Record(client, method, scope["path"])
         if opens:
             return await self._open(scope, receive, send)
         with self._access.request(record, lambda: "route" in scope):
