@@ -109,7 +109,10 @@ def _first_token(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _beside(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "a token of an answer", f"{found['alone'] * 1000:.1f} ms", ""
     what = f"beside a prompt of {found['tokens']:,} ({found['read']})"
-    figures = f"{found['busy'] * 1000:.1f} ms, {found['ratio']:.2f} times; 95 % within {found['late'] * 1000:.0f} ms"
+    figures = f"{found['busy'] * 1000:.1f} ms, {found['ratio']:.2f} times"
+    if by_processor := found.get("ratio_of_processor_time"):
+        figures += f" (by processor time {by_processor:.2f})"
+    figures += f"; 95 % within {found['late'] * 1000:.0f} ms"
     yield what, figures, f"{ASKED_BESIDE} times at most"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from statistics import mean, median, quantiles
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from divebell.engine.radix import common_prefix
 from divebell.serve.openai.logprobs import shown
@@ -70,29 +70,35 @@ class Measures:
         return (await self._client.ask([*prompt[:-SHORT], *self._ids(SHORT)], 1)).first
 
     async def beside(self, tokens: int, seconds: float) -> dict[str, Any]:
-        """Seconds of a token of an answer, before, while and after a long prompt is read for some time."""
+        """Seconds of a token of an answer, before, while and after a long prompt is read for some time; and how many
+        times as many while as without it, by the clock and by the server's processor time, which says more where
+        other programs come and go."""
         context = await self._client.context()
         answer, load = Answer(), os.getloadavg()[0]
         writing = asyncio.create_task(self._client.ask(self._ids(SHORT), context - 2 * SHORT, answer))
         await self._written(answer, SETTLED, writing)
         before = await self._alone(answer, writing)
-        begin = monotonic()
+        begin = self._moment(answer)
         reading = asyncio.create_task(self._client.ask(self._ids(min(tokens, context - SHORT)), 1))
         done, _ = await asyncio.wait({reading}, timeout=seconds)
         reading.cancel()
-        busy = answer.between(begin, monotonic())
+        busy, end = begin.until(self._moment(answer)), monotonic()
         await self._written(answer, SETTLED, writing)
-        alone = mean((before, await self._alone(answer, writing)))
+        alone = Pace.mean(before, await self._alone(answer, writing))
         writing.cancel()
-        late = quantiles(busy, n=20)[-1]
-        figures = {"alone": alone, "busy": mean(busy), "ratio": mean(busy) / alone, "late": late}
+        late = quantiles(answer.between(begin.clock, end), n=20)[-1]
+        figures = {"alone": alone.clock, "busy": busy.clock, "ratio": busy.clock / alone.clock, "late": late}
+        figures["ratio_of_processor_time"] = busy.processor / alone.processor
         read = "whole" if done else f"{seconds:g} s of it"
         return {"tokens": min(tokens, context - SHORT), "load": load, "read": read} | figures
 
-    async def _alone(self, answer: Answer, writing: asyncio.Task) -> float:
-        begin = monotonic()
+    def _moment(self, answer: Answer) -> "Moment":
+        return Moment(monotonic(), self._server.cpu_seconds(), len(answer.tokens))
+
+    async def _alone(self, answer: Answer, writing: asyncio.Task) -> "Pace":
+        begin = self._moment(answer)
         await self._written(answer, ALONE, writing)
-        return mean(answer.between(begin, monotonic()))
+        return begin.until(self._moment(answer))
 
     async def _written(self, answer: Answer, more: int, writing: asyncio.Task) -> None:
         wanted = len(answer.tokens) + more
@@ -166,6 +172,29 @@ class Agent:
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text)
+
+
+class Pace(NamedTuple):
+    """Seconds of a token."""
+
+    clock: float
+    processor: float
+
+    @staticmethod
+    def mean(one: "Pace", other: "Pace") -> "Pace":
+        return Pace(*map(mean, zip(one, other, strict=True)))
+
+
+class Moment(NamedTuple):
+    """Of an answer that is being written: the clock, the server's processor time, and its tokens so far."""
+
+    clock: float
+    processor: float
+    tokens: int
+
+    def until(self, end: "Moment") -> Pace:
+        count = end.tokens - self.tokens
+        return Pace((end.clock - self.clock) / count, (end.processor - self.processor) / count)
 
 
 def _medians(speeds: dict[int, list[tuple[float, float]]], kind: int) -> dict[int, float]:
