@@ -124,8 +124,7 @@ def test_messages_tell_it_too(anthropic_client, prompts):
     ("model", "effort", "why"),
     [("always", "none", "reasons before every answer"), ("never", "low", "does not reason before it answers")],
 )
-def test_what_a_model_can_t_do_is_refused_by_name(client, anthropic_client, model, effort, why):
-    kind = {"type": "disabled"} if effort == "none" else {"type": "adaptive"}
+def test_what_a_model_can_t_do_is_refused_by_name(client, model, effort, why):
     asks = {
         "reasoning_effort": lambda: client.chat.completions.create(
             model=model, messages=HELLO, extra_body={"reasoning_effort": effort}
@@ -133,12 +132,34 @@ def test_what_a_model_can_t_do_is_refused_by_name(client, anthropic_client, mode
         "reasoning.effort": lambda: client.responses.create(
             model=model, input="Hello", extra_body={"reasoning": {"effort": effort}}
         ),
-        "thinking": lambda: anthropic_client.messages.create(model=model, messages=HELLO, max_tokens=1, thinking=kind),
     }
     for field, ask in asks.items():
-        with pytest.raises((openai.BadRequestError, anthropic.BadRequestError)) as caught:
+        with pytest.raises(openai.BadRequestError) as caught:
             ask()
         assert f"{field}: this model {why}" in str(caught.value)
+
+
+def test_a_budget_of_thinking_need_not_be_used(anthropic_client):
+    """Claude Code asks for one without knowing the model; but who wants none is told where there is always some."""
+    ask = {"messages": HELLO, "max_tokens": 2}
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    answer = anthropic_client.messages.create(model="never", **ask, thinking=thinking)
+    assert [block.type for block in answer.content] == ["text"]
+    with pytest.raises(anthropic.BadRequestError, match="thinking: this model reasons before every answer"):
+        anthropic_client.messages.create(model="always", **ask, thinking={"type": "disabled"})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_thought_can_be_left_out_of_a_message(anthropic_client, thinks, stream):
+    thinking = {"type": "adaptive", "display": "omitted"}
+    ask = {"model": "choosing", "messages": HELLO, "max_tokens": 100, "thinking": thinking}
+    if stream:
+        with anthropic_client.messages.stream(**ask) as events:
+            answer = events.get_final_message()
+    else:
+        answer = anthropic_client.messages.create(**ask)
+    thought, said = answer.content
+    assert (thought.type, thought.thinking, said.text) == ("thinking", "", SAID)
 
 
 def test_what_goes_without_saying_is_taken(client):

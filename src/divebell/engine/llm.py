@@ -37,10 +37,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """A conversation as the model reads it. text: what the answer continues; ids: its tokens."""
+    """A conversation as the model reads it. text: what the answer continues; ids: its tokens.
+
+    goes_on: the answer is the rest of a message that has begun."""
 
     text: str
     ids: list[int]
+    goes_on: bool = False
 
 
 class LLM:
@@ -185,10 +188,14 @@ class LLM:
         messages: Sequence[Mapping[str, object]],
         tools: Sequence[Mapping[str, object]] | None = None,
         template_variables: Mapping[str, object] | None = None,
+        goes_on: bool = False,
     ) -> ChatPrompt:
-        """What `chat` has the model read; the arguments are those of `chat`."""
-        text = self.chat_format.render(messages, tools=tools, **(template_variables or {}))
-        return ChatPrompt(text, self.encode(text, add_special_tokens=False))
+        """What `chat` has the model read; the arguments are those of `chat`.
+
+        goes_on: the answer is the rest of the last message, which is the assistant's."""
+        render = self.chat_format.unfinished if goes_on else self.chat_format.render
+        text = render(messages, tools=tools, **(template_variables or {}))
+        return ChatPrompt(text, self.encode(text, add_special_tokens=False), goes_on)
 
     def answer(
         self, prompt: ChatPrompt, tools: Sequence[Mapping[str, object]] | None = None, **options
@@ -200,7 +207,7 @@ class LLM:
         parser = self.chat_format.parser(prompt.text, tools)
         options = {**_governed_after(self._end_of_reasoning(prompt, options), options), **options}
         ids = self._checked(prompt.ids, self.context - 1)
-        return self._speaking(ids, options, continues=False, marks=parser.marks), parser
+        return self._speaking(ids, options, prompt.goes_on, parser.marks), parser
 
     def _end_of_reasoning(self, prompt: ChatPrompt, options: Mapping[str, object]) -> str | None:
         """None, too, where a call that is waited for may come in the middle of it."""

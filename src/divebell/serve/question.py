@@ -18,7 +18,8 @@ class Question:
     """messages, tools: as `LLM.chat` has them. choice: "auto", "none", "required", or a tool as OpenAI names it.
     parallel: several calls may come in one answer. strict: calls follow the schemas even where none need come.
     schema: what the answer is held to where it is no call: a JSON schema, True for any object. thinking: what is said
-    of reasoning; None: as the model does. options: for `Sampling`. count: how many answers."""
+    of reasoning; None: as the model does. variables: for the chat template, besides. goes_on: the answer is the rest of
+    the last message. options: for `Sampling`. count: how many answers."""
 
     messages: Sequence[Mapping[str, object]]
     tools: Tools | None = None
@@ -27,6 +28,8 @@ class Question:
     strict: bool = False
     schema: Mapping[str, object] | bool | None = None
     thinking: Thinking | None = None
+    variables: Mapping[str, object] = field(default_factory=dict)
+    goes_on: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
     count: int = 1
 
@@ -34,8 +37,8 @@ class Question:
         """What the model reads."""
         if self.thinking:
             self.thinking.check(served.llm.chat_format)
-        variables = self.thinking.variables if self.thinking else None
-        prompt = served.llm.chat_prompt(self.messages, self._offered, variables)
+        variables = {**self.variables, **(self.thinking.variables if self.thinking else {})}
+        prompt = served.llm.chat_prompt(self.messages, self._offered, variables, self.goes_on)
         served.limits.check_prompt(len(prompt.ids))
         return prompt
 

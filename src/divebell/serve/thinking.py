@@ -12,11 +12,12 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 @dataclass(frozen=True, slots=True)
 class Thinking:
     """wanted: whether to reason first. field: of the request that says so. effort: how hard, in OpenAI's words; a model
-    that knows fewer levels takes the nearest that it knows."""
+    that knows fewer levels takes the nearest that it knows. must: without it, a model that can't reason need not."""
 
     wanted: bool
     field: str
     effort: Effort | None = None
+    must: bool = True
 
     @classmethod
     def by_effort(cls, effort: Effort | None, field: str) -> "Thinking | None":
@@ -30,7 +31,7 @@ class Thinking:
 
     def check(self, chat: ChatFormat) -> None:
         """Refuses what the model can't do."""
-        if self.wanted and not chat.reasons:
+        if self.wanted and self.must and not chat.reasons:
             self._refuse("this model does not reason before it answers")
         if not self.wanted and chat.reasons and not chat.may_answer_at_once:
             self._refuse("this model reasons before every answer")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from divebell.text.template import ChatTemplate
     from divebell.text.tokenizer import Tokenizer
 
+HERE = "\ue000go on here\ue000"  # a text that no message ends with, to be found in a prompt
 THINKING = (("[THINK]", "[/THINK]"), ("<think>", "</think>"))
 
 
@@ -85,6 +86,20 @@ class ChatFormat:
         }
         name = TOOL_USE if tools is not None and TOOL_USE in self._sources else DEFAULT
         return self._rendered(name, self._spelled(name, messages, tools), tools, variables)
+
+    def unfinished(self, messages, tools=None, **template_variables) -> str:
+        """The prompt of a conversation whose last message, an assistant's text, is to go on where it ends.
+
+        The rest is as in `render`. Raises BadInput for another last message, BadTemplate where it can't be found.
+        """
+        *before, last = checked_messages(messages)
+        if last["role"] != "assistant" or not isinstance(last.get("content"), str) or last.get("tool_calls"):
+            raise BadInput("messages: the last one is to go on, so it must be the assistant's, with text and no calls")
+        marked = [*before, last | {"content": last["content"] + HERE}]
+        text, mark, _ = self.render(marked, tools, add_generation_prompt=False, **template_variables).rpartition(HERE)
+        if not mark:
+            raise BadTemplate("the chat template leaves out the end of the last message, which is to go on")
+        return text
 
     def parser(self, prompt: str = "", tools: Sequence[Mapping] | None = None) -> Parser:
         """For one request: tells reasoning, content and calls apart while the text comes.

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import anthropic
@@ -147,6 +148,81 @@ def test_a_conversation_goes_on_with_what_came_of_a_call(client, server):
     assert asked == {"role": "user", "content": "And now?"}
 
 
+def test_what_coding_agents_send_is_taken(server):
+    """Claude Code, as its users' reports of refusals have it."""
+    kept = {"type": "ephemeral", "ttl": "1h", "scope": "global"}
+    body = ASK | {
+        "system": [{"type": "text", "text": "You code.", "cache_control": kept}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "List.", "cache_control": kept}]},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "redacted_thinking", "data": "x"},
+                    {"type": "thinking", "thinking": "So.", "signature": "x", "cache_control": kept},
+                    {"type": "tool_use", "id": "t1", "name": "weather", "input": {}, "caller": {"type": "direct"}},
+                ],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "a"}]},
+            {"role": "system", "content": "Two files are new."},
+        ],
+        "tools": [ANTHROPIC[0] | {"eager_input_streaming": True, "defer_loading": False, "cache_control": kept}],
+        "thinking": {"type": "enabled", "budget_tokens": 1024, "display": "summarized"},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        "output_config": {"effort": "high"},
+        "metadata": {"user_id": "u"},
+        "stream": True,
+    }
+    headers = {"anthropic-beta": "claude-code-20250219,interleaved-thinking-2025-05-14", "anthropic-version": "x"}
+    answer = httpx.post(f"{server.url}/v1/messages?beta=true", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert "message_stop" in answer.text
+    counted = {name: body[name] for name in ("model", "messages", "system", "tools", "thinking", "context_management")}
+    assert httpx.post(f"{server.url}/v1/messages/count_tokens?beta=true", json=counted).json()["input_tokens"] > 20
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        ("all", ["a", "b", "c"]),
+        ({"type": "all"}, ["a", "b", "c"]),
+        ({"type": "thinking_turns", "value": 2}, ["b", "c"]),
+        (None, ["c"]),
+    ],
+)
+def test_earlier_thinking_is_cleared_as_it_is_asked_for(client, server, keep, left):
+    turns = [
+        [
+            {"role": "user", "content": "?"},
+            {
+                "role": "assistant",
+                "content": [{"type": "thinking", "thinking": thought}, {"type": "text", "text": "!"}],
+            },
+        ]
+        for thought in "abc"
+    ]
+    messages = [*itertools.chain(*turns), {"role": "user", "content": "?"}]
+    edit = {"type": "clear_thinking_20251015"} | ({"keep": keep} if keep else {})
+    managed = {"context_management": {"edits": [edit]}}
+    count = client.messages.count_tokens(model="small", messages=messages, extra_body=managed)
+    text = "".join(f"[user]?[assistant]!{f'({thought})' if thought in left else ''}" for thought in "abc")
+    ids = server.service.models["small"].llm.tokenizer.encode(f"{text}[user]?[assistant]", add_special_tokens=False)
+    assert count.input_tokens == len(ids)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_goes_on_where_the_assistant_s_last_message_ends(client, server, stream):
+    llm = server.service.models["small"].llm
+    prompt = llm.tokenizer.encode("[user]Hello[assistant]Once ", add_special_tokens=False)
+    expected = llm.generate(prompt, temperature=0, max_tokens=12).text
+    ask = ASK | GREEDY | {"messages": [*ASK["messages"], {"role": "assistant", "content": "Once "}]}
+    if stream:
+        with client.messages.stream(**ask) as events:
+            assert events.get_final_text() == expected
+    else:
+        assert client.messages.create(**ask).content[0].text == expected
+
+
 def test_an_answer_can_be_sent_back_as_the_sdk_writes_it(client):
     answer = client.messages.create(**ASK, **GREEDY)
     more = [*ASK["messages"], {"role": "assistant", "content": answer.content}, {"role": "user", "content": "And?"}]
@@ -177,9 +253,9 @@ def test_models_are_listed_in_its_words(client):
         ({"frequency": 1}, "frequency: this field is not known here"),
         ({"temperature": 1.5}, "temperature: Input should be less than or equal to 1"),
         ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking: this model does not reason"),
-        ({"messages": [{"role": "assistant", "content": "I"}]}, "messages: the last message is the assistant's"),
-        ({"messages": [{"role": "system", "content": "I"}]}, "messages[0]"),
+        ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management.edits[0].type"),
+        ({"messages": [{"role": "judge", "content": "I"}]}, "messages[0]"),
+        ({"tools": [{"name": "f", "input_schema": {}, "defer_loading": True}]}, "tools[0].defer_loading"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "messages[0].content[0]"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
         ({"tool_choice": {"type": "any"}}, "tool_choice: there are no tools to choose from"),

@@ -14,10 +14,10 @@ from divebell.text.tools import arguments_mapping
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 
-def message(answer: Answer, model: str) -> dict[str, object]:
-    """The whole answer."""
+def message(answer: Answer, model: str, hides_thinking: bool = False) -> dict[str, object]:
+    """The whole answer. hides_thinking: that there was some is told, and not what."""
     parts = answer.parts
-    content = [thinking_block(parts.reasoning)] if parts.reasoning else []
+    content = [thinking_block("" if hides_thinking else parts.reasoning)] if parts.reasoning else []
     content += [text_block(parts.text)] if parts.text else []
     content += [tool_use(call.id, call.name, arguments_mapping(call.arguments)) for call in parts.tool_calls]
     told = {"usage": usage(answer.generation), "receipt": receipt_of([answer.generation])}
@@ -60,10 +60,10 @@ def tool_use(id: str | None, name: str, arguments: Mapping[str, object]) -> dict
 
 
 class Frames:
-    """Events of one stream. One block is open at a time."""
+    """Events of one stream. One block is open at a time. hides_thinking: as in `message`."""
 
-    def __init__(self, answer: Answer, model: str):
-        self._answer, self._model = answer, model
+    def __init__(self, answer: Answer, model: str, hides_thinking: bool = False):
+        self._answer, self._model, self._hides_thinking = answer, model, hides_thinking
         self._index, self._open = -1, None
 
     def begin(self) -> str:
@@ -77,7 +77,8 @@ class Frames:
         """What an event adds."""
         match event:
             case Reasoning(text) if text:
-                return [*self._within("thinking", thinking_block("")), self._delta("thinking_delta", "thinking", text)]
+                thought = [] if self._hides_thinking else [self._delta("thinking_delta", "thinking", text)]
+                return [*self._within("thinking", thinking_block("")), *thought]
             case Content(text):
                 return [*self._within("text", text_block("")), self._delta("text_delta", "text", text)]
             case CallStart(_, name, id):

@@ -9,10 +9,11 @@ from divebell.serve.form import Absent, Form
 
 
 class CacheControl(Form):
-    """Taken, as there is nothing to do: every common beginning is found in the cache."""
+    """Taken, as there is nothing to do: every common beginning is found in the cache, whoever asked first."""
 
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] | None = None
+    scope: str | None = None
 
 
 class TextBlock(Form):
@@ -28,6 +29,21 @@ class ThinkingBlock(Form):
     type: Literal["thinking"]
     thinking: str
     signature: str | None = None
+    cache_control: CacheControl | None = None
+
+
+class RedactedThinkingBlock(Form):
+    """Another model's thoughts, which nobody but its maker can read: they are left out."""
+
+    type: Literal["redacted_thinking"]
+    data: str
+    cache_control: CacheControl | None = None
+
+
+class Caller(Form):
+    """The model itself, and no program that it wrote."""
+
+    type: Literal["direct"]
 
 
 class ToolUseBlock(Form):
@@ -36,7 +52,7 @@ class ToolUseBlock(Form):
     name: Annotated[str, Field(min_length=1, max_length=128)]
     input: dict[str, Any]
     cache_control: CacheControl | None = None
-    caller: Absent = None
+    caller: Caller | None = None
     toolset_name: Absent = None
 
 
@@ -49,7 +65,9 @@ class ToolResultBlock(Form):
 
 
 UserBlock = Annotated[TextBlock | ToolResultBlock, Field(discriminator="type")]
-AssistantBlock = Annotated[TextBlock | ThinkingBlock | ToolUseBlock, Field(discriminator="type")]
+AssistantBlock = Annotated[
+    TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock, Field(discriminator="type")
+]
 
 
 class UserMessage(Form):
@@ -81,7 +99,17 @@ class AssistantMessage(Form):
         ]
 
 
-Message = Annotated[UserMessage | AssistantMessage, Field(discriminator="role")]
+class SystemMessage(Form):
+    """Instructions in the middle of a conversation."""
+
+    role: Literal["system"]
+    content: str | list[TextBlock]
+
+    def plain(self) -> list[dict[str, object]]:
+        return [{"role": "system", "content": joined(self.content)}]
+
+
+Message = Annotated[UserMessage | AssistantMessage | SystemMessage, Field(discriminator="role")]
 
 
 def joined(content: str | list[Form] | None) -> str:

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from divebell.serve.anthropic.blocks import AssistantMessage, CacheControl, Message, TextBlock, joined
+from divebell.serve.anthropic.editing import ContextManagement
 from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
 from divebell.serve.question import Question
-from divebell.serve.refusal import Refusal
 from divebell.serve.thinking import Thinking as Wanted
 
 
@@ -19,6 +19,9 @@ class Tool(Form):
     input_schema: dict[str, Any]
     strict: bool | None = None
     cache_control: CacheControl | None = None
+    allowed_callers: list[Literal["direct"]] | None = None
+    defer_loading: Literal[False] | None = None
+    eager_input_streaming: bool | None = None
 
     def plain(self) -> dict[str, object]:
         """As OpenAI has it, which is how templates know tools."""
@@ -45,10 +48,11 @@ Choice = Annotated[Auto | NoTool | OneTool, Field(discriminator="type")]
 
 
 class Thinking(Form):
-    """budget_tokens: taken as a wish; max_tokens is the limit."""
+    """budget_tokens: taken as a wish; max_tokens is the limit. display: "omitted" leaves the thoughts' text out."""
 
     type: Literal["enabled", "adaptive", "disabled"]
     budget_tokens: Annotated[int, Field(ge=1)] | None = None
+    display: Literal["summarized", "omitted"] | None = None
 
 
 class Metadata(Form):
@@ -62,7 +66,7 @@ class SchemaFormat(Form):
 
 class OutputConfig(Form):
     format: SchemaFormat | None = None
-    effort: Absent = None
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
 
 
 class CountForm(Form):
@@ -76,26 +80,32 @@ class CountForm(Form):
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     cache_control: CacheControl | None = None
-    context_management: Absent = None
+    context_management: ContextManagement | None = None
     mcp_servers: Absent = None
-    speed: Absent = None
+    speed: Literal["standard"] | None = None
 
     def question(self, options: dict[str, object]) -> Question:
-        if isinstance(self.messages[-1], AssistantMessage):
-            message = "the last message is the assistant's; going on with an answer that is given is not supported"
-            raise Refusal(400, f"messages: {message}", param="messages")
         system = [{"role": "system", "content": joined(self.system)}] if self.system else []
+        messages = [*system, *(plain for message in self.messages for plain in message.plain())]
         formatted = self.output_config and self.output_config.format
         return Question(
-            messages=[*system, *(plain for message in self.messages for plain in message.plain())],
+            messages=self.context_management.edited(messages) if self.context_management else messages,
             tools=[tool.plain() for tool in self.tools or ()],
             choice=self._choice(),
             parallel=not getattr(self.tool_choice, "disable_parallel_tool_use", None),
             strict=any(tool.strict for tool in self.tools or ()),
             schema=formatted.schema_ if formatted else None,
-            thinking=self.thinking and Wanted(self.thinking.type != "disabled", "thinking"),
+            thinking=self._thinking(),
+            goes_on=isinstance(self.messages[-1], AssistantMessage),
             options=options,
         )
+
+    def _thinking(self) -> Wanted | None:
+        """Up to a budget, which a model that does not reason keeps to as well."""
+        if self.thinking is None:
+            return None
+        effort = self.output_config and self.output_config.effort
+        return Wanted(self.thinking.type != "disabled", "thinking", effort, must=False)
 
     def _choice(self) -> str | dict[str, object]:
         match self.tool_choice:
@@ -120,6 +130,10 @@ class MessageForm(CountForm):
     container: Absent = None
     diagnostics: Absent = None
     inference_geo: Absent = None
+
+    @property
+    def hides_thinking(self) -> bool:
+        return bool(self.thinking and self.thinking.display == "omitted")
 
     def options(self, limits: Limits) -> dict[str, object]:
         options = {name: getattr(self, name) for name in ("temperature", "top_k", "top_p")}

@@ -29,8 +29,8 @@ async def messages(form: MessageForm, request: Request) -> Response:
     served = service_of(request).model(form.model, record)
     [answer] = await asyncio.to_thread(lambda: form.question(form.options(served.limits)).answers(served))
     if form.stream:
-        return EventStream(frames(served, form.model, answer, record), lambda error: failed(error, record))
-    return answered(await while_connected(request.receive, whole(served, form.model, answer, record)))
+        return EventStream(frames(served, form, answer, record), lambda error: failed(error, record))
+    return answered(await while_connected(request.receive, whole(served, form, answer, record)))
 
 
 @router.post("/v1/messages/count_tokens")
@@ -41,17 +41,17 @@ async def count_tokens(form: CountForm, request: Request) -> dict[str, int]:
     return {"input_tokens": len(prompt.ids)}
 
 
-async def whole(served: Offer, model: str, answer: Answer, record: Record) -> dict[str, object]:
+async def whole(served: Offer, form: MessageForm, answer: Answer, record: Record) -> dict[str, object]:
     async with served.run([answer.generation], record) as job:
         async for news in job.updates():
             if news:
                 answer.take(news[1])
-    return message(answer, model)
+    return message(answer, form.model, form.hides_thinking)
 
 
-async def frames(served: Offer, model: str, answer: Answer, record: Record) -> AsyncGenerator[str]:
+async def frames(served: Offer, form: MessageForm, answer: Answer, record: Record) -> AsyncGenerator[str]:
     """message_start waits for the first token, as only then it is known how much of the prompt was cached."""
-    told, begun = Frames(answer, model), False
+    told, begun = Frames(answer, form.model, form.hides_thinking), False
     async with served.run([answer.generation], record) as job:
         yield BEGUN
         async for news in job.updates():
