@@ -11,7 +11,7 @@ from schemathesis.core.errors import InvalidSchema
 EXAMPLES = 40
 ASKING = (
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"),
-    *("/v1/load_lora_adapter", "/v1/unload_lora_adapter"),
+    *("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/tokenize", "/detokenize"),
 )
 SHORT = {"max_tokens": 3, "max_completion_tokens": 3, "max_output_tokens": 3}
 

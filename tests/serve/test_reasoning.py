@@ -114,6 +114,38 @@ def test_a_model_that_has_the_choice_is_told(client, prompts, model, effort, mar
         assert ("Absolute maximum" in prompt.text) == (model == "v4" and effort == "max")
 
 
+@pytest.mark.parametrize(
+    ("fields", "mark"),
+    [
+        ({"thinking": {"type": "enabled"}}, "<think>"),
+        ({"thinking": {"type": "disabled"}, "reasoning_effort": None}, "</think>"),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "</think>"),
+        ({"chat_template_kwargs": {"thinking": True}, "reasoning_effort": "high"}, "<think>"),
+    ],
+)
+def test_clients_of_deepseek_and_vllm_tell_it_in_their_own_words(client, prompts, fields, mark):
+    for model in ("choosing", "v4"):
+        client.chat.completions.create(model=model, messages=HELLO, max_tokens=1, extra_body=fields)
+        assert prompts[-1].text.endswith(mark)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (
+            {"thinking": {"type": "enabled"}, "reasoning_effort": "none"},
+            "thinking: says otherwise than",
+        ),
+        ({"chat_template_kwargs": {"thinking": True}}, "chat_template_kwargs.thinking: this model does not reason"),
+        ({"chat_template_kwargs": {"thinking": 1}}, "chat_template_kwargs.thinking: is 1; it must be true or false"),
+    ],
+)
+def test_what_they_contradict_themselves_in_is_refused(client, fields, says):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="never", messages=HELLO, extra_body=fields)
+    assert says in caught.value.body["message"]
+
+
 def test_messages_tell_it_too(anthropic_client, prompts):
     for kind, mark in {"disabled": "</think>", "adaptive": "<think>"}.items():
         anthropic_client.messages.create(model="v4", messages=HELLO, max_tokens=1, thinking={"type": kind})

@@ -45,7 +45,7 @@ class Generation(Sequence):
         self._sampler = Sampler(sampling, self.seed, self.ids, vocabulary)
         self._governor = governor
         self.logprobs: list[TokenLogprob] = []
-        self._eos_ids = frozenset() if sampling.ignore_eos else frozenset(eos_ids)
+        self._eos_ids = frozenset(sampling.stop_ids) | (frozenset() if sampling.ignore_eos else eos_ids)
         scored = sampling.prompt_logprobs is not None
         self._prompt_logprobs = PromptLogprobs(self.ids, sampling.prompt_logprobs) if scored else None
 

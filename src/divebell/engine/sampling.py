@@ -32,6 +32,7 @@ class Sampling:
     logit_bias: token id -> number added to its logit (OpenAI's API).
     seed: the same seed gives the same text; None: a fresh one, told in the receipt.
     stop: the answer ends before the first of these strings.
+    stop_ids: it ends with the first of these tokens, whose text is left out, as after the end-of-text token.
     logprobs: None, or how many of the likeliest tokens to report with each token's own log-probability. They are of
         the model's distribution, before penalties, bias, temperature and filters (OpenAI's API).
     ignore_eos: goes on past the end-of-text token.
@@ -62,6 +63,7 @@ class Sampling:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
     logprobs: int | None = None
     ignore_eos: bool = False
     json_schema: Mapping[str, object] | bool | None = None
@@ -100,6 +102,8 @@ class Sampling:
         _check_integer("prompt_logprobs", self.prompt_logprobs, 0, none=True)
         _check_bias(self.logit_bias)
         _check_stops(self.stop)
+        for token in self.stop_ids:
+            _check_integer("a token of stop_ids", token, 0)
         if not isinstance(self.ignore_eos, bool):
             raise BadInput(f"ignore_eos is {self.ignore_eos!r}; it must be True or False")
         self._check_constraint()
@@ -129,10 +133,11 @@ class Sampling:
                 raise BadInput(f"{name} is given, but none of {', '.join(CONSTRAINTS)} that could begin there")
 
     def check_vocabulary(self, size: int) -> None:
-        """BadInput for a bias outside the model's vocabulary or more logprobs than it has tokens."""
-        for token in self.logit_bias:
-            if not 0 <= token < size:
-                raise BadInput(f"logit_bias has token {token}; the vocabulary is 0 to {size - 1}")
+        """BadInput for a bias or a stop outside the model's vocabulary, or more logprobs than it has tokens."""
+        for name in ("logit_bias", "stop_ids"):
+            for token in getattr(self, name):
+                if not 0 <= token < size:
+                    raise BadInput(f"{name} has token {token}; the vocabulary is 0 to {size - 1}")
         for name in ("logprobs", "prompt_logprobs"):
             if (count := getattr(self, name)) is not None and count > size:
                 raise BadInput(f"{name} is {count}; the vocabulary has {size} tokens")

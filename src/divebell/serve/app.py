@@ -18,7 +18,7 @@ from divebell.serve.anthropic import messages
 from divebell.serve.complaint import complaint
 from divebell.serve.errors import as_refusal
 from divebell.serve.gate import Gate
-from divebell.serve.openai import adapters, chat, completions, embeddings, models, responses
+from divebell.serve.openai import adapters, chat, completions, embeddings, models, responses, tokens
 from divebell.serve.paths import PAGE, SIGN_IN, astray
 from divebell.serve.record import record_of
 from divebell.serve.refusal import Refusal, anthropic_error, openai_error
@@ -27,7 +27,7 @@ from divebell.serve.shelf import Shelf
 from divebell.serve.ui import sign_in
 from divebell.serve.ui.mount import Mount, Page
 
-PARTS = (admin, adapters, chat, completions, embeddings, models, responses, messages, sign_in)
+PARTS = (admin, adapters, chat, completions, embeddings, models, responses, tokens, messages, sign_in)
 KNOWN = {route.path for part in PARTS for route in part.router.routes}
 
 

@@ -11,6 +11,7 @@ from divebell.serve.thinking import Thinking
 from divebell.text.lark import json_rule
 
 Tools = list[dict[str, object]]
+RESERVED = ("messages", "tools", "add_generation_prompt")  # variables that a request sets by other fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,17 @@ class Question:
         """What the model reads."""
         if self.thinking:
             self.thinking.check(served.llm.chat_format)
+        self._check_variables(served)
         variables = {**self.variables, **(self.thinking.variables if self.thinking else {})}
         prompt = served.llm.chat_prompt(self.messages, self._offered, variables, self.goes_on)
         served.limits.check_prompt(len(prompt.ids))
         return prompt
+
+    def _check_variables(self, served: Offer) -> None:
+        for name in self.variables:
+            if name in RESERVED or not served.llm.chat_format.knows(name):
+                field = f"chat_template_kwargs.{name:.80}"
+                raise Refusal(400, f"{field}: this model's chat template has no such variable", param=field)
 
     def answers(self, served: Offer) -> list[Answer]:
         """Those that are wanted, not begun. Refuses what can't be done."""

@@ -1,5 +1,6 @@
 """Messages to the prompt that a model was trained on, and its text back to reasoning, answer and calls of tools."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import ModuleType
@@ -144,6 +145,11 @@ class ChatFormat:
                 "front that tells them from text: leave 'strict' out, or set tool_choice to 'required'"
             )
         return {"grammar": self.call_grammar(tools, "required", parallel), "governed_from": opening}
+
+    def knows(self, variable: str) -> bool:
+        """Whether a template has a variable of this name. Code that makes prompts checks its own."""
+        name = re.compile(rf"\b{re.escape(variable)}\b")
+        return self._code is not None or any(name.search(source) for source in self._sources.values())
 
     @property
     def reasons(self) -> bool:

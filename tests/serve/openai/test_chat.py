@@ -120,6 +120,34 @@ def test_an_answer_can_be_sent_back_as_the_sdk_writes_it(client):
     assert client.chat.completions.create(**ASK | {"messages": more}).choices
 
 
+@pytest.mark.parametrize(
+    ("last", "fields"),
+    [
+        ({"prefix": True}, {}),
+        ({}, {"continue_final_message": True}),
+        ({}, {"continue_final_message": True, "add_generation_prompt": False}),
+    ],
+)
+def test_an_answer_goes_on_where_the_last_message_ends(client, server, last, fields):
+    llm = server.service.models["small"].llm
+    prompt = llm.tokenizer.encode("[user]Hello there[assistant]Once ", add_special_tokens=False)
+    messages = [*ASK["messages"], {"role": "assistant", "content": "Once "} | last]
+    answer = client.chat.completions.create(**ASK | {"messages": messages, "temperature": 0}, extra_body=fields)
+    assert answer.choices[0].message.content == llm.generate(prompt, max_tokens=12).text
+    assert answer.usage.prompt_tokens == len(prompt)
+
+
+def test_a_conversation_of_other_clients_is_taken(client, server):
+    """Cache marks in parts, and calls with the index that they had in a stream."""
+    call = {"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "x"},
+    ]
+    assert client.chat.completions.create(**ASK | {"messages": messages}).choices
+
+
 def test_harmless_fields_are_taken(client):
     harmless = {
         "user": "anna",
@@ -163,6 +191,15 @@ def test_harmless_fields_are_taken(client):
         ({"logit_bias": {"1": 101}}, "logit_bias.1", "less than or equal to 100"),
         ({"stop": [""]}, "stop", "a string of at least one character"),
         ({"stop": ["a"] * 65}, "stop", "64"),
+        ({"add_generation_prompt": False}, "add_generation_prompt", "the opposite of continue_final_message"),
+        ({"continue_final_message": True}, "messages", "so it must be the assistant's"),
+        (
+            {"messages": [{"role": "assistant", "content": "x", "prefix": True}, *ASK["messages"]]},
+            "messages[0].prefix",
+            "only the last message",
+        ),
+        ({"chat_template_kwargs": {"mood": 1}}, "chat_template_kwargs.mood", "no such variable"),
+        ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages", "no such variable"),
         ({"messages": []}, "messages", "at least 1 item"),
         ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0]", "role"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "this field is needed"),

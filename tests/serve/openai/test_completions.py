@@ -87,10 +87,39 @@ def test_answers_come_async(server, direct):
     assert together(streamed(), streamed()) == [direct.text] * 2
 
 
+def test_a_middle_is_filled_in(client, monkeypatch, llm):
+    """The marks of this vocabulary are ordinary characters, which tells as much."""
+    marks = {"<fim_prefix>": 1, "<fim_suffix>": 2, "<fim_middle>": 3, "<file_sep>": 65}
+    monkeypatch.setattr(type(llm.tokenizer), "token_id", lambda self, token: marks.get(token))
+    filled = client.completions.create(**ASK, suffix=" end")
+    prompt = "<fim_prefix>Once upon a time<fim_suffix> end<fim_middle>"
+    expected = llm.generate(prompt, max_tokens=10, stop_ids=(65,))
+    assert filled.choices[0].text == expected.text
+    assert filled.usage.prompt_tokens == expected.usage.prompt_tokens
+
+
+def test_an_answer_ends_with_a_token(client, direct):
+    number, token = next((i, id) for i, id in enumerate(direct.token_ids) if id not in direct.token_ids[:i] and i > 1)
+    answer = client.completions.create(**ASK, extra_body={"stop_token_ids": [token]})
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.completion_tokens == number + 1
+    assert direct.text.startswith(answer.choices[0].text)
+    assert answer.choices[0].text != direct.text
+
+
+def test_as_many_tokens_as_fit(client):
+    ask = {"model": "small", "prompt": [7] * 4080, "extra_body": {"ignore_eos": True}}
+    assert client.completions.create(**ASK | ask | {"max_tokens": -1}).usage.completion_tokens == 16
+
+
 @pytest.mark.parametrize(
     ("fields", "param", "says"),
     [
-        ({"suffix": "x"}, "suffix", "not supported"),
+        ({"suffix": "x"}, "suffix", "this model has no tokens for filling in a middle"),
+        ({"suffix": "x", "echo": True}, "suffix", "echo=true"),
+        ({"suffix": "x", "prompt": [1, 2]}, "suffix", "needs a prompt that is text"),
+        ({"stop_token_ids": [512]}, "stop_ids", "the vocabulary is 0 to 511"),
+        ({"max_tokens": -2}, "max_tokens", "greater than or equal to -1"),
         ({"best_of": 3}, "best_of", "only as many as n"),
         ({"prompt": []}, "prompt", "has 0 prompts"),
         ({"prompt": ""}, None, "the prompt is empty"),

@@ -48,6 +48,25 @@ def test_extensions_hold_completions_too(client):
     check(json.loads(text))
 
 
+@pytest.mark.parametrize("given", [{"json": PARAMETERS}, {"json": json.dumps(PARAMETERS)}], ids=["schema", "text"])
+def test_schemas_come_as_other_servers_clients_write_them(client, given):
+    for fields in ({"structured_outputs": given}, {"response_format": {"type": "json_object", "schema": PARAMETERS}}):
+        check(json.loads(client.chat.completions.create(**ASK, extra_body=fields).choices[0].message.content))
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({"choice": ["yes", 'no "é"']}, {"yes", 'no "é"'}),
+        ({"regex": "(ab){2}c"}, {"ababc"}),
+        ({"grammar": 'start: "x"'}, {"x"}),
+    ],
+)
+def test_other_forms_too(client, given, allowed):
+    ask = {"model": "base", "prompt": "x", "max_tokens": 100}
+    assert client.completions.create(**ask, extra_body={"structured_outputs": given}).choices[0].text in allowed
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -57,6 +76,16 @@ def test_extensions_hold_completions_too(client):
             {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"not": {}}}}},
             "json_schema: not in # can't be enforced",
         ),
+        ({"structured_outputs": {}}, "has 0 of json, json_object, regex, choice and grammar; give one"),
+        ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "has 2 of json"),
+        ({"structured_outputs": {"json": "{"}}, "structured_outputs.json: is not JSON"),
+        ({"structured_outputs": {"json": "7"}}, "must be a schema"),
+        (
+            {"structured_outputs": {"whitespace_pattern": "x"}},
+            "whitespace_pattern: this field is not",
+        ),
+        ({"structured_outputs": {"regex": "a"}, "regex": "b"}, "structured_outputs: is given beside regex"),
+        ({"response_format": FORMAT, "json_schema": {}}, "response_format: is given beside json_schema"),
         ({"regex": "("}, "regex: "),
         ({"grammar": "nonsense"}, "grammar: "),
         ({"regex": "a", "grammar": 'start: "b"'}, "regex and grammar are both given"),

@@ -4,10 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from divebell.engine.sampling import CONSTRAINTS
 from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
 from divebell.serve.openai.fields import MOST_TOP_LOGPROBS, Drawing
+from divebell.serve.openai.templating import Templating
 from divebell.serve.openai.tools import (
+    CacheControl,
     Call,
     Choice,
     Format,
@@ -18,12 +21,12 @@ from divebell.serve.openai.tools import (
 )
 from divebell.serve.question import Question
 from divebell.serve.refusal import Refusal
-from divebell.serve.thinking import Effort, Thinking
 
 
 class TextPart(Form):
     type: Literal["text"]
     text: str
+    cache_control: CacheControl | None = None
 
 
 Content = str | list[TextPart]
@@ -42,12 +45,16 @@ class Asking(Form):
 
 
 class Answered(Form):
-    """What the model said before; also as the official SDK writes its own objects out again."""
+    """What the model said before; also as the official SDK writes its own objects out again.
+
+    prefix: of the last message: the answer goes on where it ends (DeepSeek's chat prefix completion).
+    """
 
     role: Literal["assistant"]
     content: Content | None = None
     reasoning_content: str | None = None
     tool_calls: list[Call] | None = None
+    prefix: bool | None = None
     name: Absent = None
     refusal: Absent = None
     audio: Absent = None
@@ -67,7 +74,7 @@ class Returned(Form):
 Message = Annotated[Instructions | Asking | Answered | Returned, Field(discriminator="role")]
 
 
-class ChatForm(Drawing):
+class ChatForm(Drawing, Templating):
     model: str
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -80,7 +87,6 @@ class ChatForm(Drawing):
     metadata: dict[str, str] | None = None
     modalities: list[Literal["text"]] | None = None
     prompt_cache_key: str | None = None
-    reasoning_effort: Effort | None = None
     safety_identifier: str | None = None
     service_tier: Literal["auto", "default"] | None = None
     store: Literal[False] | None = None
@@ -101,7 +107,9 @@ class ChatForm(Drawing):
             parallel=self.parallel_tool_calls is not False,
             strict=any(tool.function.strict for tool in self.tools or ()),
             schema=self._schema(),
-            thinking=Thinking.by_effort(self.reasoning_effort, "reasoning_effort"),
+            thinking=self.wanted_thinking(),
+            variables=self.variables,
+            goes_on=self.goes_on(self._prefix()),
             options=self.options(limits),
             count=self.n or 1,
         )
@@ -109,7 +117,15 @@ class ChatForm(Drawing):
     def _schema(self) -> dict[str, object] | bool | None:
         if isinstance(self.response_format, SchemaFormat):
             return self.response_format.json_schema.schema_
-        return True if isinstance(self.response_format, ObjectFormat) else None
+        return self.response_format.schema_ or True if isinstance(self.response_format, ObjectFormat) else None
+
+    def _prefix(self) -> bool:
+        """Whether the last message is one; no other can be."""
+        marked = [i for i, message in enumerate(self.messages) if getattr(message, "prefix", None)]
+        if marked and marked[0] != len(self.messages) - 1:
+            message = f"messages[{marked[0]}].prefix: only the last message can be one"
+            raise Refusal(400, message, param=f"messages[{marked[0]}].prefix")
+        return bool(marked)
 
     def options(self, limits: Limits) -> dict[str, object]:
         if self.max_tokens is not None and self.max_completion_tokens not in (None, self.max_tokens):
@@ -120,6 +136,9 @@ class ChatForm(Drawing):
         if self.top_logprobs is not None and not self.logprobs:
             raise Refusal(400, "top_logprobs: only with logprobs=true", param="top_logprobs")
         options = super().options(limits)
+        held = next((name for name in CONSTRAINTS if name in options), None)
+        if held and self._schema() is not None:
+            raise Refusal(400, f"response_format: is given beside {held}; give one of them", param="response_format")
         if self.max_completion_tokens is not None:
             options["max_tokens"] = limits.output_tokens(self.max_completion_tokens, "max_completion_tokens")
         if self.logprobs:
@@ -129,7 +148,8 @@ class ChatForm(Drawing):
 
 def plain(message: Form) -> dict[str, object]:
     """As `LLM.chat` has it."""
-    message = message.model_dump(exclude_none=True, exclude={"annotations"})
+    left_out = {"annotations": True, "prefix": True, "tool_calls": {"__all__": {"index"}}}
+    message = message.model_dump(exclude_none=True, exclude=left_out)
     if isinstance(message.get("content"), list):
         message["content"] = "".join(part["text"] for part in message["content"])
     return message

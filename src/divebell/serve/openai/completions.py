@@ -17,6 +17,8 @@ from divebell.serve.openai.logprobs import LegacyLogprobs
 from divebell.serve.receipt import receipt_of
 from divebell.serve.record import Record, record_of
 from divebell.serve.served import Offer, seeded
+from divebell.text.infill import infill_ends, infill_prompt
+from divebell.text.tokenizer import Tokenizer
 
 router = APIRouter(route_class=StrictRoute)
 
@@ -62,14 +64,21 @@ class Continuation:
 def prepare(served: Offer, form: CompletionForm) -> list[Continuation]:
     """The continuations that are wanted, those of one prompt after another, not begun. Refuses what can't be done."""
     options, tokenizer = served.options(form.options(served.limits)), served.llm.tokenizer
+    if form.suffix:
+        options["stop_ids"] = (*options.get("stop_ids", ()), *infill_ends(tokenizer.token_id))
     continued = []
     for prompt in form.prompts():
-        ids = served.llm.encode(prompt) if isinstance(prompt, str) else prompt
+        ids = served.llm.encode(read(form, prompt, tokenizer)) if isinstance(prompt, str) else prompt
         served.limits.check_prompt(len(ids))
         text = prompt if isinstance(prompt, str) else tokenizer.decode(prompt, skip_special_tokens=False)
         for each in seeded(options, form.n or 1):
             continued.append(Continuation(served, form, served.llm.continuation(ids, **each), text))
     return continued
+
+
+def read(form: CompletionForm, prompt: str, tokenizer: Tokenizer) -> str:
+    """What the model reads of a prompt that is text."""
+    return infill_prompt(prompt, form.suffix, tokenizer.token_id) if form.suffix else prompt
 
 
 async def whole(

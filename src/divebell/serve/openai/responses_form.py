@@ -101,8 +101,8 @@ class ResponseForm(Form):
         match self.text and self.text.format:
             case SchemaFormat(schema_=schema):
                 return schema
-            case ObjectFormat():
-                return True
+            case ObjectFormat(schema_=schema):
+                return schema or True
         return None
 
     def _options(self, limits: Limits) -> dict[str, object]:

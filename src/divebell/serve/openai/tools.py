@@ -9,6 +9,13 @@ from divebell.serve.form import Form
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
+class CacheControl(Form):
+    """What clients of several APIs send to all of them. There is nothing to do: the cache finds every beginning."""
+
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] | None = None
+
+
 class Function(Form):
     name: Name
     description: str | None = None
@@ -19,6 +26,7 @@ class Function(Form):
 class Tool(Form):
     type: Literal["function"]
     function: Function
+    cache_control: CacheControl | None = None
 
 
 class ChosenFunction(Form):
@@ -36,8 +44,9 @@ class CalledFunction(Form):
 
 
 class Call(Form):
-    """As a message holds it."""
+    """As a message holds it. index: of a client that has kept what came in pieces."""
 
+    index: int | None = None
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
@@ -55,7 +64,10 @@ class TextFormat(Form):
 
 
 class ObjectFormat(Form):
+    """schema: as llama.cpp's clients write it."""
+
     type: Literal["json_object"]
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
 
 
 class SchemaFormat(Form):
@@ -69,4 +81,4 @@ Choice = Literal["auto", "none", "required"] | Chosen
 
 def described(tool: Tool) -> dict[str, Any]:
     """For a template, without what only says how the answer is to be made."""
-    return tool.model_dump(exclude_none=True, exclude={"function": {"strict"}})
+    return tool.model_dump(exclude_none=True, exclude={"function": {"strict"}, "cache_control": True})
