@@ -13,7 +13,6 @@ from divebell.errors import BadInput
 LEAST_TOKENS = 2048  # to learn from
 _LAYERWISE_TOKENS = 16384  # at most
 _HOW = {"context": 512, "pack": 1024, "batch": 4, "rate": 1e-5}
-_FROZEN = ("router",)  # its choice has no gradient, and its numbers are too small for the optimizer's steps
 _FIGURES = "figures.json"
 _BYTES = 32  # of a number on disk: three checkpoints (4 + 2 + 2), a state and the next (12 each)
 
@@ -83,7 +82,7 @@ class Healing:
     def _run(self, model: Path) -> Any:
         from divebell.tune.run import Run
 
-        return Run("full", str(model), self._texts, self._settings, self._ram, frozen=_FROZEN)
+        return Run("full", str(model), self._texts, self._settings, self._ram)
 
     def _layerwise(self, folder: Path) -> None:
         from rich.console import Console
@@ -94,7 +93,7 @@ class Healing:
         from divebell.tune.model import Trainee
         from divebell.weights.checkpoint import open_checkpoint
 
-        student, method = Trainee(open_checkpoint(self._folder / "converted")), Full(_FROZEN)
+        student, method = Trainee(open_checkpoint(self._folder / "converted")), Full()
         method.attach(student)
         texts, room = [], _LAYERWISE_TOKENS
         for sample in self._run(self._original).training:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from divebell.convert import latent, rotary, shape
+from divebell.convert.balance import balanced
 from divebell.convert.calibration import Statistics
 from divebell.convert.grouped import Grouped, Source
 from divebell.convert.latent import Factors
@@ -33,6 +34,7 @@ class Conversion:
         attention, found = self.source.attention(index), self._components[index]
         factors = self._factors(index, self.shape)
         named = self._keys_and_values(found, factors) | self._queries(attention, found, factors.still)
+        named = balanced(named, len(attention.q), 2 * len(factors.still), self.shape)
         named["o"] = attention.o.reshape(len(attention.o), -1)
         bias = self.source.bias(f"layers.{index}.o_bias")
         named["o_bias"] = np.zeros(len(attention.o)) if bias is None else bias
@@ -64,15 +66,15 @@ class Conversion:
     def _keys_and_values(self, found: Components, factors: Factors) -> dict[str, np.ndarray]:
         rank, config = self.shape.rank, self.source.config
         down = np.zeros((rank, config.hidden + 1))
-        down[: len(factors.down)] = factors.down / np.sqrt(rank)
+        narrowing = 2.0 ** -round(np.log2(rank) / 2)  # by what the norm widens
+        down[: len(factors.down)] = factors.down / (narrowing * np.sqrt(rank))
         down[-1, -1] = _LARGE
         kept = np.concatenate([keys[:count] for keys, count in zip(found.keys, self.shape.counts, strict=True)])
         rows = np.concatenate([down, _interleaved(kept)])
-        constant = 2.0 ** -round(np.log2(rank) / 2)  # what is constant is then about one
-        norm = np.append(np.full(rank - 1, _LARGE), constant)
+        norm = np.append(np.full(rank - 1, _LARGE * narrowing), narrowing)  # what is constant is then about one
         up = np.zeros((*factors.mean.shape, rank))
         up[..., : factors.up.shape[-1]] = factors.up
-        up[..., -1] = factors.mean / (constant * np.sqrt(rank))
+        up[..., -1] = factors.mean / (narrowing * np.sqrt(rank))
         up = np.repeat(up, config.heads // config.groups, axis=0).reshape(-1, rank)
         return {"kv_a": rows[:, :-1], "kv_a_bias": rows[:, -1], "kv_norm": norm, "kv_b": up}
 

@@ -15,15 +15,16 @@ from divebell.weights.entry import Entry
 from divebell.weights.formats import BF16, F32
 
 MOVED = ("router_bias",)  # by the balance of the experts' load, not by gradients
+_LEAST_SPREAD = 2.0**-7  # of a router's logits for normalised inputs; sigmoids of these differ by less than 1 %
 
 
 class Full:
-    """frozen: kinds of matrices that stay as they are."""
+    """routers: also those that tell an order alone, see `_tells_an_order`; others are trained in any case."""
 
     weights = "stored"
 
-    def __init__(self, frozen: Sequence[str] = ()):
-        self._frozen = frozen
+    def __init__(self, routers: bool = False):
+        self._routers = routers
 
     def size(self, parameters: Iterable[Parameter]) -> int:
         """How many numbers are trained."""
@@ -33,7 +34,7 @@ class Full:
         """What is trained, or moved, by own name; an expert's with its number behind."""
         trained = {}
         for name, weight in trainee.weights.items():
-            if trainee.parameters[name].kind in self._frozen:
+            if trainee.parameters[name].kind == "router" and not self._routers and _tells_an_order(weight):
                 continue
             listed = {f"{name}.{e}": w for e, w in enumerate(weight)} if isinstance(weight, list) else {name: weight}
             trained |= {key: each.thaw() for key, each in listed.items()}
@@ -56,6 +57,12 @@ class Full:
         pieces = (piece for entry, values in stored for piece in _pieces(entry, values))
         write_model(checkpoint, out, [entry for entry, _ in stored], pieces, _described(trainee))
         return out
+
+
+def _tells_an_order(router: Weight) -> bool:
+    """Whether scores are all but equal, as in a model that `convert --experts` made: then the choice, which has no
+    gradient, is all that it is for, and the optimizer's first steps would be larger than its numbers."""
+    return bool(np.linalg.norm(router.tensor.f32(), axis=1).max() < _LEAST_SPREAD)
 
 
 def _stored(trainee: Trainee, name: str, kind: str) -> list[tuple[Entry, Sequence[torch.Tensor]]]:

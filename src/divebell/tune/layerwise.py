@@ -1,12 +1,12 @@
-"""A student brought near its teacher layer by layer, without a backward pass: least squares for the matrices that end
-attention and feed-forward blocks.
+"""A student brought near its teacher layer by layer, without a backward pass through the model: a block that is not the
+teacher's is trained by itself, and then, as for all others, least squares for the matrices that end it.
 
 Both have layers of the same number and width. What the student's stream should be after a block is the teacher's there,
 so that what has gone astray before is made good too, as methods do that prune from layer to layer (SparseGPT, arXiv
 2301.00774).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,11 +14,12 @@ import torch
 from torch.nn import functional
 
 from divebell.models.moe import Moe
-from divebell.ops.batch import Batch
 from divebell.ops.torch import Weight
+from divebell.tune.block import Part, learn, parts_of
 from divebell.tune.model import Trainee
 
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)  # of the change, in mean squares of what goes in
+_SAME = 1e-3  # of a block's output, squared: as far as blocks of bits and the last digits may lead away
 _ASIDE = 0.25  # of the tokens, which tell the damping
 
 
@@ -26,39 +27,76 @@ class _Stream:
     """state: float32 (T, hidden), of all texts side by side."""
 
     def __init__(self, trainee: Trainee, texts: Sequence[np.ndarray]):
-        self.trainee, self.batch = trainee, Batch.of(list(texts), [0] * len(texts), [[0]] * len(texts))
-        self.state = trainee.model.begin(self.batch)
+        self.trainee, self.whole, self.parts = trainee, Part.of(texts), list(parts_of(texts))
+        self.state = trainee.model.begin(self.whole.batch)
 
-    def attended(self, index: int) -> torch.Tensor:
-        """What attention adds."""
-        layer = self.trainee.model.layers[index]
+    def attended(self, index: int, part: Part | None = None, state: torch.Tensor | None = None) -> torch.Tensor:
+        """What attention adds to a part's rows of its own state or another; by default to all of its own."""
+        layer, part = self.trainee.model.layers[index], part or self.whole
         pages = dict.fromkeys(self.trainee.model.cache_layout[index])
-        return layer.attend(self._normed(layer.attention_norm), self.batch, pages)
+        return layer.attend(self._normed(layer.attention_norm, part, state), part.batch, pages)
 
-    def fed(self, index: int) -> torch.Tensor:
+    def fed(self, index: int, part: Part | None = None, state: torch.Tensor | None = None) -> torch.Tensor:
         """What the feed-forward block adds."""
-        layer = self.trainee.model.layers[index]
-        return layer.mlp(self._normed(layer.mlp_norm))
+        layer, part = self.trainee.model.layers[index], part or self.whole
+        return layer.mlp(self._normed(layer.mlp_norm, part, state))
 
-    def _normed(self, norm: torch.Tensor) -> torch.Tensor:
-        return functional.rms_norm(self.state, norm.shape, norm, self.trainee.config.eps)
+    def matrices(self, index: int, kinds: Sequence[str]) -> list[torch.nn.Parameter]:
+        """Those that are trained, of one layer."""
+        own = self.trainee
+        names = [n for n in own.weights if n.startswith(f"layers.{index}.") and own.parameters[n].kind in kinds]
+        weights = [w for name in names for w in _listed(own.weights[name])]
+        return [weight.dense for weight in weights if weight.dense is not None]
+
+    def _normed(self, norm: torch.Tensor, part: Part, state: torch.Tensor | None) -> torch.Tensor:
+        rows = (self.state if state is None else state)[part.rows]
+        return functional.rms_norm(rows, norm.shape, norm, self.trainee.config.eps)
+
+
+def _listed(weights: Weight | list[Weight]) -> list[Weight]:
+    return weights if isinstance(weights, list) else [weights]
 
 
 @torch.no_grad()
 def follow(student: Trainee, teacher: Trainee, texts: Sequence[np.ndarray]) -> Iterator[tuple[float, float]]:
     """Changes the student's matrices, which are trained ones. Of each layer: how far the stream is from the teacher's
-    at its end, squared and as a part of it, before its feed-forward block is changed and after."""
+    at its end, squared and as a part of it, before its feed-forward block is fitted and after."""
     own, right = _Stream(student, texts), _Stream(teacher, texts)
     for index in range(student.config.layers):
+        cut = _differ(own.attended, right.attended, index, right)
         right.state = right.state + right.attended(index)
+        if cut:
+            _learn(own, own.attended, index, ("attention",), right.state)
         with _noted([student.weights[f"layers.{index}.o"]]) as inputs:
             added = own.attended(index)
         own.state = own.state + added + _fit(inputs, right.state - own.state - added, right.state)
+        cut = _differ(own.fed, right.fed, index, right)
         right.state = right.state + right.fed(index)
+        if cut:
+            _learn(own, own.fed, index, ("mlp", "experts", "shared_experts"), right.state)
         added, inputs = _fed(own, index)
         before = own.state + added
         own.state = before + _fit(inputs, right.state - before, right.state)
         yield _distance(before, right.state), _distance(own.state, right.state)
+
+
+Block = Callable[..., torch.Tensor]  # of a stream, "attended" or "fed"
+
+
+def _differ(own: Block, right: Block, index: int, stream: _Stream) -> bool:
+    """Whether a block gives something else than the teacher's for what the teacher's was given."""
+    part = stream.parts[0]
+    wanted, given = (block(index, part, stream.state) for block in (right, own))
+    return float((given - wanted).square().sum()) > _SAME * float(wanted.square().sum())
+
+
+def _learn(own: _Stream, block: Block, index: int, kinds: Sequence[str], target: torch.Tensor) -> None:
+    learn(lambda part: block(index, part), own.matrices(index, kinds), target - own.state, _counts(target), own.parts)
+
+
+def _counts(target: torch.Tensor) -> torch.Tensor:
+    """(T, 1), what a norm leaves of an error of each token."""
+    return target.square().mean(1, keepdim=True).rsqrt()
 
 
 Inputs = dict[Weight, torch.Tensor]  # of a matrix, (T, columns)
@@ -124,7 +162,7 @@ def _fit(inputs: Inputs, missing: torch.Tensor, target: torch.Tensor) -> torch.T
     """Changes the matrices so that they add what is missing, (T, hidden), and returns what they add: least squares over
     the tokens, each counting by what a norm leaves of it, damped as does best on tokens that are set aside."""
     x = torch.cat(list(inputs.values()), 1)
-    scale = target.square().mean(1, keepdim=True).rsqrt()
+    scale = _counts(target)
     aside = torch.arange(len(x)) % round(1 / _ASIDE) == 0
     known, asked = (_normal(x[part] * scale[part], missing[part] * scale[part]) for part in (~aside, aside))
     tried = [(_loss(asked, change), damping) for damping in DAMPINGS for change in [_solved(known, damping)]]

@@ -48,7 +48,6 @@ class Run:
     """Prepared, with nothing written. Raises a DivebellError where it can't be done.
 
     ram: what it may take, such as "6GiB"; by default nine tenths of what is available. save_seconds: between states.
-    frozen: kinds of matrices that `full` leaves as they are.
     """
 
     def __init__(
@@ -59,11 +58,10 @@ class Run:
         settings: Settings,
         ram: str | None = None,
         save_seconds: float = _SAVE_SECONDS,
-        frozen: Sequence[str] = (),
     ):
         settings.check(method)
         torch.manual_seed(settings.seed)
-        self.settings, self._save_seconds, self._frozen = settings, save_seconds, frozen
+        self.settings, self._save_seconds = settings, save_seconds
         self._files = [data] if isinstance(data, Path) else list(data)
         self._told = {"method": method, "model": model, "data": list(map(str, self._files))} | settings.described()
         self._peak = settings.rate or METHODS[method]
@@ -159,7 +157,7 @@ class Run:
 
     def _method(self, name: str) -> Full | Lora:
         if name in ("full", "new"):
-            return Full(self._frozen)
+            return Full("router" in self.settings.targets)
         weights = "bf16" if name == "lora" else "stored"
         kinds = tuple("experts" if target == TASK_EXPERTS else target for target in self.settings.targets)
         return Lora(self.settings.rank, self.settings.alpha, kinds, weights)

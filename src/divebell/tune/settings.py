@@ -75,6 +75,7 @@ class Settings:
     targets
         what gets adapters: attention, mlp, experts, shared_experts, router, or of experts only those that the rows
         use, task_experts; may be given several times
+        full: all is trained, but a router that tells nothing but an order only where it is named
     expert_share
         task_experts: of each layer the fewest experts that have this share of the tokens' choices
     beta
@@ -136,7 +137,7 @@ class Settings:
             if value is not None and not 0 <= value < inf:
                 raise BadInput(f"{name} is {value}; it must be at least 0")
         self._check_names()
-        self._check_experts(method)
+        self._check_targets(method)
         if not 0 <= self.labels < 1:
             raise BadInput(f"labels is {self.labels}; it must be at least 0 and below 1")
         if self.labels and not self.teacher:
@@ -155,11 +156,13 @@ class Settings:
             if unknown := [name for name in getattr(self, field) if name not in known]:
                 raise BadInput(f"{field} has {unknown[0]!r}; known: {', '.join(known)}")
 
-    def _check_experts(self, method: str) -> None:
+    def _check_targets(self, method: str) -> None:
         if not 0 < self.expert_share <= 1:
             raise BadInput(f"expert_share is {self.expert_share}; it must be above 0 and at most 1")
         if TASK_EXPERTS in self.targets and method not in _OF_SOME["expert_share"]:
             raise BadInput(f"targets has {TASK_EXPERTS}, which are for {' and '.join(_OF_SOME['expert_share'])}")
+        if method in ("full", "new") and self.targets not in (KINDS, ("router",)):
+            raise BadInput(f"targets is {', '.join(self.targets)}; {method} trains all: leave it out, or give router")
         if {TASK_EXPERTS, "experts"} <= set(self.targets):
             raise BadInput(f"targets has experts and {TASK_EXPERTS}; give one of them")
 
