@@ -5,7 +5,7 @@
 
 The first times both in turn (A B A B), each in a process of its own, one step of the optimizer for 4 rows. peft runs
 row by row, so that it computes no padding and keeps one row's logits. The second is a whole run: it trains, and asks
-the model GSM8K's first test questions without the adapter and with it; the same command goes on where it was broken off.
+the model GSM8K's first test questions without the adapter and with it; the same command goes on where it broke off.
 """
 
 import argparse

@@ -64,7 +64,9 @@ def test_half_a_cache_and_half_the_neurons_are_healed(root, tmp_path, capsys):
     given = ["--cache", 0.5, "--experts", 4, "--text", text, "--calibration", text, "--heal", root / "long.txt"]
     assert run(root / "wide", "--out", out, *given, "--json") == 0
     shown = json.loads(capsys.readouterr().out)
-    assert {"perplexity_before", "perplexity_converted", "perplexity"} <= shown.keys()
+    told = {"perplexity_before", "perplexity_converted", "perplexity_layer_by_layer", "perplexity"}
+    assert told <= shown.keys()
+    assert len((tmp_path / "mla.healing" / "layerwise" / "metrics.jsonl").read_text().splitlines()) == 3
     assert away(root / "wide", out) < 0.9 * away(root / "wide", first)
     assert shown["active_mlp_share"] == 0.5
     assert (shown["shared_experts"], shown["routed_experts"], shown["chosen_experts"]) == (1, 3, 1)

@@ -6,9 +6,11 @@ import torch
 from checkpoints import save
 
 from divebell.ops.torch import Weight
+from divebell.tune import layerwise
 from divebell.tune.full import Full
 from divebell.tune.layerwise import _fed, _fit, _Stream, follow
 from divebell.tune.model import Trainee
+from divebell.tune.walk import Walk
 from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.formats import F32
 from divebell.weights.tensor import Tensor
@@ -82,3 +84,37 @@ def test_a_student_comes_nearer_layer_by_layer(tmp_path):
         told = list(follow(spoilt, teacher, TEXTS))
         assert (spoilt.logits(TEXTS) - teacher.logits(TEXTS)).square().mean() < 0.02 * apart
     assert all(after < before for before, after in told)
+
+
+def spoilt_in_two_ways(folder) -> Trainee:
+    """Its last matrices, and queries, so that blocks are trained."""
+    found = trainee(folder)
+    with torch.no_grad():
+        for name, matrix in found.weights.items():
+            if name.endswith((".o", ".down", ".q")):
+                matrix.dense *= 0.7
+    return found
+
+
+def test_what_was_broken_off_goes_on_to_the_same_end(tmp_path):
+    folder = save("llama", tmp_path / "llama")
+    teacher = Trainee(open_checkpoint(folder), "f32")
+    whole, first, second = (spoilt_in_two_ways(folder) for _ in range(3))
+    told = list(follow(whole, teacher, TEXTS))
+    (tmp_path / "walk").mkdir()
+    walk = follow(first, teacher, TEXTS, Walk(tmp_path / "walk"))
+    assert [next(walk), next(walk)] == told[:2]
+    (tmp_path / "walk" / "layer-2.safetensors").write_bytes(b"of a layer that was not done")
+    assert list(follow(second, teacher, TEXTS, Walk(tmp_path / "walk"))) == told
+    for name, matrix in whole.weights.items():
+        assert torch.equal(matrix.dense, second.weights[name].dense)
+
+
+def test_blocks_that_are_the_teachers_are_not_trained(tmp_path, monkeypatch):
+    folder, trained = save("llama", tmp_path / "llama"), []
+    monkeypatch.setattr(layerwise, "learn", lambda block, matrices, *rest: trained.append(len(matrices)))
+    teacher = Trainee(open_checkpoint(folder), "f32")
+    list(follow(trainee(folder), teacher, TEXTS))
+    assert trained == []
+    list(follow(spoilt_in_two_ways(folder), teacher, TEXTS))
+    assert trained == [4, 3] * teacher.config.layers  # q, k, v, o; gate, up, down

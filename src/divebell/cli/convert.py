@@ -1,5 +1,6 @@
 """divebell convert."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,7 +92,9 @@ def convert(
         told = asked.described() | {"model": str(path), "heal": list(map(str, heal))}
         healing = Healing(path, out, heal, told, threads, ram)
         figures = healing.conversion(lambda folder: _converted(source, folder, asked, loading))
-        figures |= healing.heal()
+        near = _measured(path, healing.layer_by_layer(), asked, loading)["perplexity"]
+        print(f"perplexity {near:.1f} after {figures['perplexity']:.1f}, layer by layer", file=sys.stderr)
+        figures |= healing.heal() | {"perplexity_layer_by_layer": near}
         figures |= {"perplexity_converted": figures["perplexity"], **_measured(path, out, asked, loading)}
     else:
         figures = _converted(source, out, asked, loading)

@@ -3,7 +3,6 @@ folder beside the result, so that the same command goes on with it after a kill.
 
 import json
 import shutil
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,13 +64,19 @@ class Healing:
                 part.write_text(json.dumps(figures), encoding="utf-8")
         return json.loads(told.read_text(encoding="utf-8"))
 
+    def layer_by_layer(self) -> Path:
+        """The first step's model."""
+        folder = self._folder / "layerwise"
+        if not (folder / "model").exists():
+            folder.mkdir(exist_ok=True)
+            self._layerwise(folder)
+        return folder / "model"
+
     def heal(self) -> dict[str, Any]:
         """Leaves the healed model at `out`. Where the run's figures are, and what came of it."""
         from divebell.tune.live import watched
 
-        near = self._folder / "layerwise" / "model"
-        if not near.exists():
-            self._layerwise(near.parent)
+        near = self.layer_by_layer()
         run, folder = self._run(near), self._folder / "run"
         figures = {} if run.done(folder) else watched(run, folder)
         taken = folder / "model" if _came_nearer(folder) else near
@@ -91,6 +96,8 @@ class Healing:
         from divebell.tune.full import Full
         from divebell.tune.layerwise import follow
         from divebell.tune.model import Trainee
+        from divebell.tune.record import METRICS
+        from divebell.tune.walk import Walk
         from divebell.weights.checkpoint import open_checkpoint
 
         student, method = Trainee(open_checkpoint(self._folder / "converted")), Full()
@@ -100,10 +107,12 @@ class Healing:
             if room > 0:
                 texts.append(sample.ids)
                 room -= len(sample)
-        layers = follow(student, Trainee(open_checkpoint(self._original)), texts)
+        layers = follow(student, Trainee(open_checkpoint(self._original)), texts, Walk(folder))
         shown = {"description": "layer by layer", "console": Console(stderr=True), "total": student.config.layers}
-        deque(track(layers, **shown), maxlen=0)
-        folder.mkdir(exist_ok=True)
+        with (folder / METRICS).open("w", encoding="utf-8") as file:
+            for layer, (before, after) in enumerate(track(layers, **shown)):
+                file.write(json.dumps({"layer": layer, "before": before, "after": after}) + "\n")
+                file.flush()
         method.save(student, folder)
 
 

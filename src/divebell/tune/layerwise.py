@@ -17,10 +17,12 @@ from divebell.models.moe import Moe
 from divebell.ops.torch import Weight
 from divebell.tune.block import Part, learn, parts_of
 from divebell.tune.model import Trainee
+from divebell.tune.walk import Distances, Walk
 
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)  # of the change, in mean squares of what goes in
 _SAME = 1e-3  # of a block's output, squared: as far as blocks of bits and the last digits may lead away
 _ASIDE = 0.25  # of the tokens, which tell the damping
+_FEED = ("mlp", "experts", "shared_experts")
 
 
 class _Stream:
@@ -41,7 +43,7 @@ class _Stream:
         layer, part = self.trainee.model.layers[index], part or self.whole
         return layer.mlp(self._normed(layer.mlp_norm, part, state))
 
-    def matrices(self, index: int, kinds: Sequence[str]) -> list[torch.nn.Parameter]:
+    def matrices(self, index: int, kinds: Sequence[str] = ("attention", *_FEED)) -> list[torch.nn.Parameter]:
         """Those that are trained, of one layer."""
         own = self.trainee
         names = [n for n in own.weights if n.startswith(f"layers.{index}.") and own.parameters[n].kind in kinds]
@@ -58,26 +60,46 @@ def _listed(weights: Weight | list[Weight]) -> list[Weight]:
 
 
 @torch.no_grad()
-def follow(student: Trainee, teacher: Trainee, texts: Sequence[np.ndarray]) -> Iterator[tuple[float, float]]:
+def follow(
+    student: Trainee, teacher: Trainee, texts: Sequence[np.ndarray], walk: Walk | None = None
+) -> Iterator[Distances]:
     """Changes the student's matrices, which are trained ones. Of each layer: how far the stream is from the teacher's
-    at its end, squared and as a part of it, before its feed-forward block is fitted and after."""
+    at its end, squared and as a part of it, before its feed-forward block is fitted and after.
+
+    walk: where it goes on if it was broken off; layers that are done are told again.
+    """
     own, right = _Stream(student, texts), _Stream(teacher, texts)
-    for index in range(student.config.layers):
-        cut = _differ(own.attended, right.attended, index, right)
-        right.state = right.state + right.attended(index)
-        if cut:
-            _learn(own, own.attended, index, ("attention",), right.state)
-        with _noted([student.weights[f"layers.{index}.o"]]) as inputs:
-            added = own.attended(index)
-        own.state = own.state + added + _fit(inputs, right.state - own.state - added, right.state)
-        cut = _differ(own.fed, right.fed, index, right)
-        right.state = right.state + right.fed(index)
-        if cut:
-            _learn(own, own.fed, index, ("mlp", "experts", "shared_experts"), right.state)
-        added, inputs = _fed(own, index)
-        before = own.state + added
-        own.state = before + _fit(inputs, right.state - before, right.state)
-        yield _distance(before, right.state), _distance(own.state, right.state)
+    told, states = walk.restore(own.matrices) if walk else ([], {})
+    if states:
+        own.state, right.state = states["own"], states["right"]
+    yield from told
+    for index in range(len(told), student.config.layers):
+        _attention(own, right, index)
+        told.append(_feed_forward(own, right, index))
+        if walk:
+            walk.save(told, own.matrices(index), own.state, right.state)
+        yield told[-1]
+
+
+def _attention(own: _Stream, right: _Stream, index: int) -> None:
+    cut = _differ(own.attended, right.attended, index, right)
+    right.state = right.state + right.attended(index)
+    if cut:
+        _learn(own, own.attended, index, ("attention",), right.state)
+    with _noted([own.trainee.weights[f"layers.{index}.o"]]) as inputs:
+        added = own.attended(index)
+    own.state = own.state + added + _fit(inputs, right.state - own.state - added, right.state)
+
+
+def _feed_forward(own: _Stream, right: _Stream, index: int) -> Distances:
+    cut = _differ(own.fed, right.fed, index, right)
+    right.state = right.state + right.fed(index)
+    if cut:
+        _learn(own, own.fed, index, _FEED, right.state)
+    added, inputs = _fed(own, index)
+    before = own.state + added
+    own.state = before + _fit(inputs, right.state - before, right.state)
+    return _distance(before, right.state), _distance(own.state, right.state)
 
 
 Block = Callable[..., torch.Tensor]  # of a stream, "attended" or "fed"
