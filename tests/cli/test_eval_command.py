@@ -1,6 +1,10 @@
 """divebell eval, on a tiny model and a few rows."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import small_data
@@ -163,3 +167,31 @@ def test_a_server_with_several_models_is_told(rows, capsys):
 def test_bad_input_is_told(arguments, words, capsys):
     assert main(["eval", *arguments]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_an_interrupted_run_shows_what_it_has_and_goes_on_later(model, rows, tmp_path, capsys):
+    arguments = ["eval", str(model), "--tasks", "gsm8k", "--data", str(rows), "--out", str(tmp_path / "out")]
+    arguments += ["--threads", "1", "--temperature", "1", "--max-tokens", "30", "--html", str(tmp_path / "page.html")]
+    command = [sys.executable, "-m", "divebell", *arguments, "--samples", "99"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: process.poll() is not None or answers_in(tmp_path / "out") > 3)
+        process.send_signal(signal.SIGINT)
+        shown, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert told.strip().endswith("divebell: interrupted; the same command goes on from here")
+    kept = answers_in(tmp_path / "out")
+    assert 3 < kept < 594
+    assert "exact_match" in shown
+    assert "The run ended early: interrupted" in (tmp_path / "page.html").read_text()
+    assert main([*arguments, "--samples", "99", "--limit", "1"]) == 0
+    assert "of an earlier run" in capsys.readouterr().out
+
+
+def until(reached) -> None:
+    end = time.monotonic() + 60
+    while not reached() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def answers_in(folder) -> int:
+    return sum(len(path.read_bytes().splitlines()) - 1 for path in folder.glob("*.jsonl"))

@@ -9,11 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Fake:
     """faults: what the next requests get instead of an answer: (status, headers, body), or a function of the handler.
 
-    asked: the path, headers and body of each request.
+    refuse: what a request gets for its body instead of an answer, or None. asked: the path, headers and body of each.
     """
 
     def __init__(self, answer=lambda body: "The answer is 4"):
         self.answer, self.faults, self.asked, self.models = answer, [], [], ["fake"]
+        self.refuse = lambda body: None
         self.url = ""
 
     def reply(self, path: str, body: dict) -> dict:
@@ -54,7 +55,7 @@ def serving(fake: Fake):
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
             body = json.loads(raw) if raw else {}
             fake.asked.append((self.path, dict(self.headers), body))
-            fault = fake.faults.pop(0) if fake.faults else None
+            fault = fake.faults.pop(0) if fake.faults else fake.refuse(body)
             if callable(fault):
                 fault(self)
             else:

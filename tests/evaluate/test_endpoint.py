@@ -14,7 +14,7 @@ import divebell
 from divebell.costs.prices import Price
 from divebell.errors import BadInput, EndpointError
 from divebell.evaluate.client import TRIES, Client
-from divebell.evaluate.endpoint import Endpoint
+from divebell.evaluate.endpoint import AT_ONCE, Endpoint
 from divebell.evaluate.in_process import InProcess
 from divebell.evaluate.question import Manner, Question
 from divebell.evaluate.run import Plan
@@ -76,6 +76,36 @@ def test_a_chat_is_asked_with_its_messages(fake, run):
     assert path == "/v1/chat/completions"
     assert [one["role"] for one in body["messages"]] == ["user", "assistant"] * 5 + ["user"]
     assert outcome.results[0].questions == 2
+
+
+def refusing(field: str, advice: str = "") -> bytes:
+    message = f"Unsupported parameter: '{field}' is not supported with this model. {advice}"
+    return json.dumps({"error": {"message": message, "param": field, "code": "unsupported_parameter"}}).encode()
+
+
+def test_a_chat_that_refuses_old_fields_is_asked_without_them(fake, run):
+    def picky(body):
+        for old in ("max_tokens", "stop"):
+            if old in body:
+                return 400, {}, refusing(old, "Use 'max_completion_tokens' instead." if old == "max_tokens" else "")
+        return None
+
+    fake.refuse = picky
+    fake.answer = lambda body: "It is\n#### 4\n\nQuestion: next"
+    drawn = {"temperature": 1.0, "do_sample": True, "max_gen_toks": 7}
+    outcome = run(endpoint(fake.url, chat=True), "gsm8k", generation=drawn, limit=3, samples=4)
+    assert outcome.problem is None
+    assert [row["answer"] for row in answers(outcome)] == [["It is\n#### 4\n\n"]] * 12
+    bodies = [body for _, _, body in fake.asked]
+    assert [body["max_completion_tokens"] for body in bodies if not {"max_tokens", "stop"} & set(body)] == [7] * 12
+    assert len([body for body in bodies if "max_tokens" in body]) <= AT_ONCE
+
+
+@pytest.mark.parametrize("field", ["temperature", "model", "max_completion_tokens"])
+def test_a_chat_that_refuses_another_field_is_told(fake, run, field):
+    fake.refuse = lambda body: (400, {}, refusing(field))
+    assert f"'{field}' is not supported" in str(run(endpoint(fake.url, chat=True), "gsm8k", limit=1).problem)
+    assert len(fake.asked) == 1
 
 
 def test_a_chat_that_says_nothing_is_wrong(fake, run):

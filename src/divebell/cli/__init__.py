@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as interruption:
+        return _fail(str(interruption) or "interrupted", 130)
     except BrokenPipeError:
         _stop_writing()
         return 141

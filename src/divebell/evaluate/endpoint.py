@@ -19,6 +19,8 @@ from divebell.evaluate.question import Question
 
 AT_ONCE = 8
 _MOST_STOPS = 4  # OpenAI's limit; an answer is cut at the others here
+# Fields that newer models of OpenAI's refuse: their other name, or None where an answer is as good without.
+_OTHERWISE = {"max_tokens": "max_completion_tokens", "stop": None}
 
 
 class Endpoint:
@@ -35,6 +37,7 @@ class Endpoint:
         self.chat_template = _as_json if chat else None
         self._runner = asyncio.Runner()
         self._open: set[asyncio.Task] = set()
+        self._refused: set[str] = set()  # fields of a chat that this model's server said it does not take
         self._counted = 0.0  # until when seconds are shared out
 
     def begin(self, question: Question) -> None:
@@ -97,9 +100,21 @@ class Endpoint:
         the benchmark's stops, which are for what was begun, would leave."""
         if messages[-1]["role"] == "assistant":
             messages, stops = messages[:-1], []
-        answer = await self._client.ask("chat/completions", body | {"messages": messages} | _stop(stops))
+        answer = await self._chatted(body | {"messages": messages} | _stop(stops))
         content = self._of(answer, "chat/completions", "message", dict).get("content")  # null if nothing was said
         return cut(content if isinstance(content, str) else "", stops), self._cost(answer)
+
+    async def _chatted(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Newer models of OpenAI's refuse fields that others ask for, one after the other; that is remembered."""
+        while True:
+            sent = _accepted(body, self._refused)
+            try:
+                return await self._client.ask("chat/completions", sent)
+            except EndpointError as problem:
+                refused = _refused(problem, sent)
+                if refused is None:
+                    raise
+                self._refused.add(refused)
 
     async def _likelihoods(self, instances: Sequence[Instance]) -> tuple[list[tuple[float, bool]], Cost]:
         pairs = [instance.args for instance in instances]
@@ -176,6 +191,19 @@ def _as_json(messages: list[dict[str, str]], add_generation_prompt: bool = True)
 
 def _stop(stops: list[str]) -> dict[str, list[str]]:
     return {"stop": stops[:_MOST_STOPS]} if stops else {}
+
+
+def _accepted(body: Mapping[str, Any], refused: set[str]) -> dict[str, Any]:
+    names = {name: _OTHERWISE[name] if name in refused else name for name in body}
+    return {new: body[name] for name, new in names.items() if new}
+
+
+def _refused(problem: EndpointError, sent: Mapping[str, Any]) -> str | None:
+    """The field that an answer says is not supported, where that can be helped."""
+    told = str(problem)
+    if problem.status != 400 or "not supported" not in told:
+        return None
+    return next((name for name in _OTHERWISE if name in sent and f"'{name}'" in told), None)
 
 
 def _why_not(kind: str) -> str:

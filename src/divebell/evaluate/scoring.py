@@ -25,7 +25,7 @@ class Outcome:
     rows: dict[str, list[Row]]
     results: list[Result]
     found: int
-    problem: DivebellError | None
+    problem: DivebellError | KeyboardInterrupt | None
 
 
 def score(
@@ -38,6 +38,8 @@ def score(
         run.go(asked, plan)
     except DivebellError as error:
         problem = error
+    except KeyboardInterrupt:
+        problem = KeyboardInterrupt("interrupted; the same command goes on from here")
     finally:
         journal.close()
     rows = {name: list(own.values()) for name, own in run.rows.items()}
