@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from browser import PHONE, seen
 from html_tree import Tree
 
 from divebell.atlas.cells import atlas, chosen
@@ -28,6 +29,18 @@ def test_it_is_well_formed_and_fetches_nothing(text):
 def test_it_suits_phones_and_both_kinds_of_light(text):
     assert 'name="viewport" content="width=device-width' in text
     assert "prefers-color-scheme: dark" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_browser_shows_it_on_a_phone(text, dark, tmp_path):
+    found = seen(text, tmp_path, dark)
+    assert found.told == []
+    assert found.width <= PHONE
+    assert found.dark == dark
+    assert found.contrast >= 4.5
+    assert found.smallest >= 12
+    assert found.texts > 30
 
 
 def test_every_reference_has_its_source(text):

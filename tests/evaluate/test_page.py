@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browser import PHONE, seen
 from html_tree import Tree
 
 from divebell.errors import EndpointError
@@ -45,6 +46,18 @@ def test_it_suits_phones_and_both_kinds_of_light(text):
     assert 'name="viewport" content="width=device-width' in text
     assert "prefers-color-scheme: dark" in text
     assert text.count("<table>") == text.count('<div class="wide"><table>')  # what is wide scrolls by itself
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_browser_shows_it_on_a_phone(text, dark, tmp_path):
+    found = seen(text, tmp_path, dark)
+    assert found.told == []
+    assert found.width <= PHONE
+    assert found.dark == dark
+    assert found.contrast >= 4.5
+    assert found.smallest >= 12
+    assert found.texts > 30
 
 
 def test_every_figure_is_there(text):
