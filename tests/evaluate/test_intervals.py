@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from divebell.evaluate.intervals import difference, interval, mcnemar, wilson
+from divebell.evaluate.intervals import difference, interval, matched, mcnemar, wilson
 
 COUNTS = st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -42,7 +42,22 @@ def test_two_models_that_differ_on_few_questions_are_told_apart():
     assert found.differs
     assert found.test == "McNemar, exact"
     assert found.difference.value == pytest.approx(0.1)
-    assert found.difference.low == pytest.approx(0.1 - 1.959964 * (0.09 / 100) ** 0.5, abs=1e-6)
+    assert found.difference.low == pytest.approx(10 / 102 - 1.959964 * (11 - 100 / 102) ** 0.5 / 102, abs=1e-6)
+
+
+def test_the_interval_of_paired_shares_is_the_published_one():
+    found = matched(20, 40, 160)  # the example of R's PropCIs, diffpropci.mp(40, 20, 160)
+    assert (found.low, found.high) == pytest.approx((-0.21601726, -0.03089632), abs=1e-8)
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
+def test_the_interval_of_paired_shares_holds_their_difference(better, worse, others):
+    count = max(better + worse + others, 1)
+    found = matched(better, worse, count)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert found.low < found.high
+    other = matched(worse, better, count)
+    assert (found.low, found.high) == pytest.approx((-other.high, -other.low))
 
 
 def test_equal_models_are_not_told_apart():
