@@ -86,8 +86,8 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
 
 
 def matched(better: int, worse: int, count: int) -> Interval:
-    """Of the difference of two shares on the same questions (A. Agresti and Y. Min, Stat. Med. 24, 2005): half a question
-    is added to each of the four kinds. So it has a width even where both models are right on the same ones."""
+    """Of the difference of two shares on the same questions (A. Agresti and Y. Min, Stat. Med. 24, 2005): half a
+    question is added to each of the four kinds. So it has a width even where both are right on the same ones."""
     share, whole = (better - worse) / count, count + 2
     centre = (better - worse) / whole
     half = Z * sqrt(better + worse + 1 - (better - worse) * centre) / whole
