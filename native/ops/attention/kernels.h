@@ -11,21 +11,32 @@
 
 namespace {
 
+// The columns from d on, fewer than a vector's. Apart, so that score_block's sums need no memory.
+template <class T, int R, int K>
+__attribute__((noinline)) void score_rest(const float* const* q, const T* const* k, int64_t d, int64_t dim, Floats* out) {
+    for (int j = 0; j < K; ++j) {
+        Floats y = load_part(k[j] + d, dim - d);
+        for (int i = 0; i < R; ++i) out[i * K + j] = load_part(q[i] + d, dim - d) * y;
+    }
+}
+
 template <class T, int R, int K>
 INLINE void score_block(const float* const* q, const T* const* k, int64_t dim, float* s) {
-    Floats total[R * K];
-    for (int i = 0; i < R * K; ++i) total[i] = zeros();
-    auto step = [&](auto take) __attribute__((always_inline)) {
+    Floats total[R * K] = {};
+    int64_t d = 0;
+    for (; d + lanes <= dim; d += lanes) {
         Floats x[R];
-        for (int i = 0; i < R; ++i) x[i] = take(q[i]);
+        for (int i = 0; i < R; ++i) x[i] = load(q[i] + d);
         for (int j = 0; j < K; ++j) {
-            Floats y = take(k[j]);
+            Floats y = load(k[j] + d);
             for (int i = 0; i < R; ++i) total[i * K + j] = fma(x[i], y, total[i * K + j]);
         }
-    };
-    int64_t d = 0;
-    for (; d + lanes <= dim; d += lanes) step([d](auto p) __attribute__((always_inline)) { return load(p + d); });
-    if (d < dim) step([d, dim](auto p) __attribute__((always_inline)) { return load_part(p + d, dim - d); });
+    }
+    if (d < dim) {
+        Floats rest[R * K];
+        score_rest<T, R, K>(q, k, d, dim, rest);
+        for (int i = 0; i < R * K; ++i) total[i] += rest[i];
+    }
     float flat[R * K];
     for (int i = 0; i < R * K; i += lanes) store(flat + i, sums(total + i));
     for (int i = 0; i < R; ++i) std::memcpy(s + i * tile_keys, flat + i * K, sizeof(float) * K);
@@ -115,6 +126,7 @@ void value_tile(const float* p, int m, const RowSet& values, int64_t dim, const 
     auto rest = [&](int i) { return states ? states + i : nullptr; };
     int i = 0;
     for (; i + most <= m; i += most) value_rows<T, most>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
+    if (m - i == 3) return value_rows<T, 3>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
     for (; i + 2 <= m; i += 2) value_rows<T, 2>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
     if (i < m) value_rows<T, 1>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
 }

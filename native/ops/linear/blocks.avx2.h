@@ -97,6 +97,18 @@ inline __m256 eight_halves(const uint8_t* p) {
     __m128i even = _mm_blend_epi16(q[0], q[2], 0x44), odd = _mm_blend_epi16(q[1], q[3], 0x88);
     return _mm256_cvtph_ps(_mm_blend_epi16(even, odd, 0xaa));
 }
+// The same of pairs: the first and the second binary16 at p, p + Stride, ...
+template <int Stride>
+inline void eight_pairs(const uint8_t* p, float* first, float* second) {
+    const __m128i apart = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    __m128i four[2];
+    for (int j = 0; j < 2; ++j, p += 4 * Stride) {
+        __m128i even = two_eights(p, p + 2 * Stride), odd = two_eights(p + Stride - 4, p + 3 * Stride - 4);
+        four[j] = _mm_shuffle_epi8(_mm_blend_epi32(even, odd, 0xa), apart);
+    }
+    _mm256_storeu_ps(first, _mm256_cvtph_ps(_mm_unpacklo_epi64(four[0], four[1])));
+    _mm256_storeu_ps(second, _mm256_cvtph_ps(_mm_unpackhi_epi64(four[0], four[1])));
+}
 inline __m256 one_half(const uint8_t* p) { return _mm256_set1_ps(_cvtsh_ss(load<uint16_t>(p))); }
 inline __m256 eight_bytes(uint64_t bytes) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(bytes))));
@@ -164,7 +176,7 @@ struct OneHalf : Numbers<F, Bits> {
 template <Format F, int Bits>
 struct TwoHalves : Numbers<F, Bits> {
     static void scales(const uint8_t* p, float* a, float* b) {
-        _mm256_storeu_ps(a, eight_halves<Blocks<F>::bytes>(p)), _mm256_storeu_ps(b, eight_halves<Blocks<F>::bytes>(p + 2));
+        eight_pairs<Blocks<F>::bytes>(p, a, b);
     }
 };
 template <> struct Eights<Format::Q4_0> : OneHalf<Format::Q4_0, 4> {
@@ -197,13 +209,17 @@ struct SixBitScales : Numbers<F, Bits> {
         _mm256_storeu_ps(b, _mm256_mul_ps(eight_bytes(s.minima), _mm256_sub_ps(_mm256_setzero_ps(), one_half(p + 2))));
     }
 };
-// 128 bytes: low nibbles are an even group, high ones the odd group after it; lane 2j + h of w[i] is word i of half h of pair j.
+inline __m256 two_halves_of_pairs(const uint8_t* first, const uint8_t* second) {
+    return _mm256_castsi256_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(load16(first)), load16(second), 1));
+}
+// Four times 32 bytes, whose low nibbles are an even group and high ones the odd group after it: both lanes of such a pair get
+// the same word, and shift it by their own distance.
 inline void paired_eights(const uint8_t* p, __m256i* u) {
-    EightWords q(p, 16);
-    for (int i = 0; i < 4; ++i) {
-        __m256i w = q.w[i];
-        u[i] = low_nibbles(_mm256_blend_epi32(w, _mm256_slli_epi64(w, 28), 0xaa));
-        u[4 + i] = low_nibbles(_mm256_blend_epi32(_mm256_srli_epi64(w, 32), _mm256_srli_epi64(w, 4), 0xaa));
+    const __m256i distance = _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4);
+    for (int h = 0; h < 2; ++h, p += 16, u += 4) {
+        __m256 even = two_halves_of_pairs(p, p + 64), odd = two_halves_of_pairs(p + 32, p + 96);
+        __m256 words[4] = {_mm256_shuffle_ps(even, odd, 0x00), _mm256_shuffle_ps(even, odd, 0x55), _mm256_shuffle_ps(even, odd, 0xaa), _mm256_shuffle_ps(even, odd, 0xff)};
+        for (int i = 0; i < 4; ++i) u[i] = low_nibbles(_mm256_srlv_epi32(_mm256_castps_si256(words[i]), distance));
     }
 }
 template <> struct Eights<Format::Q4_K> : SixBitScales<Format::Q4_K, 4> {
