@@ -21,12 +21,13 @@ async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 class Told:
-    """texts: of each answer, as far as they have come. prompt, cached: tokens, once they are told."""
+    """texts: of each answer, as far as they have come. prompt, cached: tokens, once they are told. began: whether the
+    server has said that it answers."""
 
     def __init__(self, count: int = 1):
         self.texts = [""] * count
         self.prompt = self.cached = 0
-        self.complete = False
+        self.complete = self.began = False
         self._finishes: list[str | None] = [None] * count
         self._calls: dict[int, list[str]] = {}
 

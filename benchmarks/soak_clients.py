@@ -80,26 +80,28 @@ class Soak:
 
         Raises Interrupted, Wrong, httpx.TransportError.
         """
-        path, body = ask.request(protocol, stream)
         told, epoch, begin = Told(ask.count), self.server.epoch, monotonic()
-        began = False
         try:
-            async with asyncio.timeout(self.limit):
-                async with self.http.stream("POST", f"{self.server.url}{path}", json=body) as response:
-                    began = stream and response.status_code == 200
-                    if not await self._read(response, told, stream, patience):
-                        self._check_beginning(ask, told)
-                        return None
+            whole = await self.server.within(self.limit, self._stream(ask, protocol, stream, patience, told))
         except TimeoutError:
             raise Wrong(f"no end after {self.limit:g} s") from None
         except (httpx.TransportError, Cut) as problem:
-            promised = began and self.server.last_signal == signal.SIGTERM
+            promised = stream and told.began and self.server.last_signal == signal.SIGTERM
             raise self._cut_off(problem, epoch, promised) from None
+        if not whole:
+            self._check_beginning(ask, told)
+            return None
         self.seconds.append(monotonic() - begin)
         self.counts["prompt_tokens"] += told.prompt
         self.counts["cached_tokens"] += told.cached
         self.check(ask, told.result)
         return told
+
+    async def _stream(self, ask: Ask, protocol: str, stream: bool, patience: int | None, told: Told) -> bool:
+        path, body = ask.request(protocol, stream)
+        async with self.http.stream("POST", f"{self.server.url}{path}", json=body) as response:
+            told.began = response.status_code == 200
+            return await self._read(response, told, stream, patience)
 
     async def _read(self, response: httpx.Response, told: Told, stream: bool, patience: int | None) -> bool:
         """False if the client has lost patience."""
@@ -142,8 +144,7 @@ class Soak:
         request = self.http.build_request(bad.method, f"{self.server.url}{bad.path}", content=bad.content)
         request.headers.update(headers)
         try:
-            async with asyncio.timeout(self.limit):
-                response = await self.http.send(request)
+            response = await self.server.within(self.limit, self.http.send(request))
         except TimeoutError:
             raise Wrong(f"no end after {self.limit:g} s") from None
         except httpx.TransportError as problem:

@@ -6,16 +6,20 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import monotonic
+from typing import Any, TypeVar
 
 import httpx
 
+T = TypeVar("T")
 KEY = "soak-key-1234"
-START_SECONDS = 120
+START_SECONDS, STOP_SECONDS = 120, 300  # by `Server.clock`
+CHECK = 1.0  # seconds
 READY = re.compile(r"ready at (http://\S+),")
 _FIGURE = re.compile(r'divebell_(\w+)\{model="[^"]*"(?:,state="(\w+)")?\} (\S+)')
 SPARE = 16 << 20  # bytes by which memory may grow, besides a twentieth: what an allocator keeps
@@ -32,14 +36,14 @@ class Sample:
 
 
 class Server:
-    """arguments: for `divebell serve`. grace: its seconds. folder: for what it writes.
+    """arguments: for `divebell serve`. grace: seconds for requests in flight. folder: for what it writes.
 
     ready: whether it takes requests. epoch: how often it was interrupted. lives: the memory of each process.
     """
 
     def __init__(self, arguments: Sequence[str], grace: float, folder: Path):
         self._command = [sys.executable, "-m", "divebell", "serve", *arguments, "--port", "0", "--grace", str(grace)]
-        self._folder, self._grace = folder, grace
+        self._folder = folder
         self._process: subprocess.Popen | None = None
         self.ready = asyncio.Event()
         self.epoch, self.last_signal = 0, signal.SIGTERM
@@ -54,12 +58,14 @@ class Server:
         environment = os.environ | {"DIVEBELL_API_KEYS": f"soak:{KEY}"}
         with self._notes.open("w") as notes, (self._folder / "access.log").open("a") as access:
             self._process = subprocess.Popen(self._command, stdout=access, stderr=notes, env=environment)
-        async with asyncio.timeout(START_SECONDS):
-            while not (ready := READY.search(self._notes.read_text())):
-                if self._process.poll() is not None:
-                    raise RuntimeError(f"the server did not start:\n{self._notes.read_text()}")
-                await asyncio.sleep(0.05)
-        self.url = ready[1]
+        self.url = await self.within(START_SECONDS, self._listening())
+
+    async def _listening(self) -> str:
+        while not (ready := READY.search(self._notes.read_text())):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the server did not start:\n{self._notes.read_text()}")
+            await asyncio.sleep(0.05)
+        return ready[1]
 
     async def interrupt(self, number: signal.Signals) -> None:
         """Raises RuntimeError where SIGTERM does not end it well."""
@@ -67,11 +73,34 @@ class Server:
         self.epoch, self.last_signal = self.epoch + 1, number
         self._process.send_signal(number)
         try:
-            code = await asyncio.to_thread(self._process.wait, self._grace + START_SECONDS)
-        except subprocess.TimeoutExpired:
+            code = await self.within(STOP_SECONDS, self._ended())
+        except TimeoutError:
             raise RuntimeError(f"{number.name} did not end the server") from None
         if number == signal.SIGTERM and code:
             raise RuntimeError(f"SIGTERM ended the server with code {code}:\n{self._notes.read_text()[-4000:]}")
+
+    async def _ended(self) -> int:
+        while (code := self._process.poll()) is None:
+            await asyncio.sleep(0.05)
+        return code
+
+    def clock(self) -> float:
+        """Seconds, without those that the server or we have stood in line for a processor: load alone is no hang."""
+        return monotonic() - _in_line(self._process.pid) - _in_line(os.getpid())
+
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` comes to. Raises TimeoutError where it takes longer, by our clock."""
+        task, process, begin = asyncio.ensure_future(work), self._process, self.clock()
+        try:
+            while not (await asyncio.wait({task}, timeout=CHECK))[0]:
+                if process is not self._process:
+                    process, begin = self._process, self.clock()
+                if self.clock() - begin > seconds:
+                    raise TimeoutError
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     def end(self) -> None:
         """At once, whatever it does."""
@@ -110,6 +139,15 @@ class Server:
     @property
     def _notes(self) -> Path:
         return self._folder / f"notes-{len(self.lives)}.txt"
+
+
+def _in_line(process: int) -> float:
+    """Seconds of the thread that has waited longest to run (Documentation/scheduler/sched-stats.rst of Linux)."""
+    waited = [0]
+    for file in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        with suppress(OSError):  # a thread that has just ended
+            waited.append(int(file.read_text().split()[1]))
+    return max(waited) / 1e9
 
 
 def growth(life: Sequence[Sample]) -> str | None:
