@@ -6,6 +6,8 @@ CSS = """
 :root { --nicegui-default-padding: 0.75rem }
 body { --paper: #fff; --ink: #1b1b1b; --quiet: #5a5f66; --line: #d9dce0; --said: #eef2f7 }
 body.body--dark { --paper: #121417; --ink: #e6e6e6; --quiet: #a3a9b1; --line: #33383f; --said: #1f262e }
+body { --q-primary: #1a6aae !important } body.body--dark { --q-primary: #6fb1ec !important }
+@layer quasar_importants { .body--dark .q-btn.bg-primary { color: #10202e !important } }
 body { background: var(--paper); color: var(--ink) }
 .nicegui-content { padding: 0 }
 .top, .composer { background: var(--paper) !important; color: var(--ink) !important; padding: 0.25rem 0.75rem }
@@ -36,7 +38,8 @@ body { background: var(--paper); color: var(--ink) }
 .answer blockquote { border-left: 3px solid var(--line); padding-left: 0.8em; color: var(--quiet) }
 .answer a { color: inherit; text-decoration: underline }
 .answer math[display=block] { overflow-x: auto; margin: 0.5em 0 }
-@media (max-width: 480px) { .top { flex-wrap: wrap } .model { max-width: 50vw } }
+@media (max-width: 480px) { .top { gap: 0; padding: 0.25rem } .top .q-tab { padding: 0 0.5rem; min-width: 0 }
+  .model { max-width: 30vw } }
 :focus-visible { outline: 2px solid #1976d2; outline-offset: 2px }
 """
 # Escape stops, Alt+N begins anew; files may be dropped anywhere.
