@@ -18,10 +18,9 @@ ENTER, ESCAPE, N = ("Enter", 13), ("Escape", 27), ("KeyN", 78)
 ALT = 1
 FIGURES = "[...document.querySelectorAll('.actions .quiet')].filter(e => / tokens at /.test(e.innerText)).length"
 SAID = "[...document.querySelectorAll('.said')].map(e => e.innerText).join('|')"
-UNNAMED = (
-    "[...document.querySelectorAll('button')].filter(b => !b.textContent.replace(/^[a-z_]+$/, "
-    ").trim() && !b.ariaLabel).map(b => b.outerHTML)"
-)
+UNNAMED = """[...document.querySelectorAll('button')]
+  .filter(button => !button.textContent.replace(/^[a-z_]+$/, '').trim() && !button.ariaLabel)
+  .map(button => button.outerHTML)"""  # the text of an icon is its name
 FAINT = """(() => {
   const parts = color => color.match(/[\\d.]+/g).map(Number);
   const light = color => {
