@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
+RANDOM = Path.home() / ".cache/divebell/random"
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--decode", type=int, default=32)
     parser.add_argument("--depth", help="instead of each subject's own")
     parser.add_argument("--llama-python", default=sys.executable)
-    parser.add_argument(
-        "--models", type=Path, default=Path.home() / ".cache/divebell/random", help="for random weights"
-    )
+    parser.add_argument("--models", type=Path, default=RANDOM, help="for random weights")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 
 def _compare(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
-    path = _file(subject, options.models)
+    path = file_of(subject, options.models)
     ours = [sys.executable, "-m", "divebell", "bench", str(path), "--json"]
     theirs = [options.llama_python, str(HERE / "llama_cpp.py"), str(path), "--vocabulary", str(subject.vocabulary)]
     shared = ["--threads", str(options.threads), "--decode", str(options.decode)]
@@ -84,7 +83,8 @@ def _compare(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     return {"name": subject.name, "bytes": path.stat().st_size, "rows": _rows(runs), "runs": runs}
 
 
-def _file(subject: Subject, folder: Path) -> Path:
+def file_of(subject: Subject, folder: Path = RANDOM) -> Path:
+    """Of a subject; random weights are made where they are not in the folder yet."""
     if isinstance(subject.model, str):
         from divebell.weights.pull import resolve
 

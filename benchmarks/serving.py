@@ -2,6 +2,9 @@
 
     python benchmarks/serving.py MODEL [--name NAME] [--only throughput,first_token,beside,turns] [--ram 4GiB]
 
+MODEL is what any command takes, or the name of one of the subjects of peers.py, "DeepSeek-V2-Lite Q4_0 (random)" for
+one, whose random weights are made where they are not there yet.
+
 Starts the server itself, with a folder for its pages. Puts the figures of NAME into results/serving.json, beside those
 of other models and what was measured of this one before, and all of them into results/serving.md. Give it a machine
 that does nothing else: the load average before each measure is kept with its figures.
@@ -19,7 +22,7 @@ from typing import Any
 from divebell.text.tokenizer import Tokenizer, load_tokenizer
 from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.pull import resolve
-from peers import machine
+from peers import SUBJECTS, file_of, machine
 from serving_client import Client
 from serving_measures import Measures
 from soak_server import Server
@@ -149,6 +152,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     options.name, options.only = options.name or Path(options.model).stem, options.only.split(",")
+    options.model = next((str(file_of(each)) for each in SUBJECTS if each.name == options.model), options.model)
     return options
 
 

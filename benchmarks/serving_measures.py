@@ -78,19 +78,23 @@ class Measures:
         writing = asyncio.create_task(self._client.ask(self._ids(SHORT), context - 2 * SHORT, answer))
         await self._written(answer, SETTLED, writing)
         before = await self._alone(answer, writing)
-        begin = self._moment(answer)
+        computed, begin = await self._computed(), self._moment(answer)
         reading = asyncio.create_task(self._client.ask(self._ids(min(tokens, context - SHORT)), 1))
         done, _ = await asyncio.wait({reading}, timeout=seconds)
         reading.cancel()
-        busy, end = begin.until(self._moment(answer)), monotonic()
+        busy, end = begin.until(ended := self._moment(answer)), monotonic()
+        computed = await self._computed() - computed - (ended.tokens - begin.tokens)
         await self._written(answer, SETTLED, writing)
         alone = Pace.mean(before, await self._alone(answer, writing))
         writing.cancel()
         late = quantiles(answer.between(begin.clock, end), n=20)[-1]
         figures = {"alone": alone.clock, "busy": busy.clock, "ratio": busy.clock / alone.clock, "late": late}
         figures["ratio_of_processor_time"] = busy.processor / alone.processor
-        read = "whole" if done else f"{seconds:g} s of it"
+        read = "whole" if done else f"{seconds:g} s, some {computed:,} of it"
         return {"tokens": min(tokens, context - SHORT), "load": load, "read": read} | figures
+
+    async def _computed(self) -> int:
+        return round((await self._server.figures(self._client.http))["computed_tokens_total"])
 
     def _moment(self, answer: Answer) -> "Moment":
         return Moment(monotonic(), self._server.cpu_seconds(), len(answer.tokens))
