@@ -111,6 +111,40 @@ def test_a_conversation_goes_on_with_its_items(client, says):
     assert second.status == "completed"
 
 
+def test_what_codex_sends_is_taken(client, says, server, monkeypatch):
+    """Tools of one source under its name, which the model knows by one name and the client by two."""
+    source = {"type": "namespace", "name": "maps", "description": "Maps.", "tools": [TOOLS[0] | {"strict": False}]}
+    ask = ASK | {"tools": [source, TOOLS[1]], "max_output_tokens": 300, "store": False, "tool_choice": "auto"}
+    ask |= {"include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}, "prompt_cache_key": "k"}
+    ask |= {"extra_body": {"client_metadata": {"session": "1"}}, "parallel_tool_calls": True}
+    says(call("maps__weather", ROME))
+    [called] = client.responses.create(**ask).output
+    assert (called.namespace, called.name, json.loads(called.arguments)) == ("maps", "weather", ROME)
+    with client.responses.stream(**ask) as stream:
+        assert [item.namespace for item in stream.get_final_response().output] == ["maps"]
+    prompts, llm = [], server.service.models["small"].llm
+    prompt = llm.chat_prompt
+    monkeypatch.setattr(llm, "chat_prompt", lambda *a: prompts.append(a) or prompt(*a))
+    says("Sunny.")
+    items = ["Weather?", called, {"type": "function_call_output", "call_id": called.call_id, "output": "Sun."}]
+    items[0] = {"role": "user", "content": items[0]}
+    assert client.responses.create(**ask | {"input": items}).output_text == "Sunny."
+    [(messages, tools, *_)] = prompts
+    assert [tool["function"]["name"] for tool in tools] == ["maps__weather", "clock"]
+    assert messages[1]["tool_calls"][0]["function"]["name"] == "maps__weather"
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [(("clock", "clock"), "two are called 'clock'"), (("a" * 128,), "has more than 128 characters")],
+)
+def test_names_that_can_t_be_told_apart_are_refused(client, names, says):
+    spaced = {"type": "namespace", "name": "maps", "tools": [TOOLS[1] | {"name": "a" * 128}]}
+    tools = [TOOLS[1] | {"name": name} for name in names] if len(names) > 1 else [spaced]
+    with pytest.raises(openai.BadRequestError, match=says):
+        client.responses.create(**ASK | {"tools": tools})
+
+
 def test_an_answer_follows_its_schema(client):
     class Flag(BaseModel):
         raised: bool
@@ -141,10 +175,10 @@ def test_an_error_after_the_beginning_is_an_event(server):
         ({"store": True}, "store", "False"),
         ({"truncation": "auto"}, "truncation", "'disabled'"),
         ({"reasoning": {"effort": "low"}}, "reasoning.effort", "this model does not reason"),
-        ({"reasoning": {"summary": "auto"}}, "reasoning.summary", "not supported"),
-        ({"include": ["file_search_call.results"]}, "include", "at most 0"),
+        ({"reasoning": {"summary": "detailed"}}, "reasoning.summary", "'auto'"),
+        ({"include": ["file_search_call.results"]}, "include[0]", "reasoning.encrypted_content"),
         ({"mood": 1}, "mood", "not known"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'function'"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0]", "'function', 'namespace'"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type", ""),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type", "input_text"),
         ({"input": []}, "input", "at least 1"),

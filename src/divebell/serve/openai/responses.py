@@ -42,7 +42,7 @@ class Telling:
     """The response object of one answer, and the events of its stream."""
 
     def __init__(self, form: ResponseForm, served: Offer, answer: Answer):
-        self.answer, self.output = answer, Output()
+        self.answer, self.output = answer, Output(form.called.calls)
         self._form, self._served = form, served
         self._id, self._created, self._number = f"resp_{uuid4().hex}", int(time.time()), 0
 

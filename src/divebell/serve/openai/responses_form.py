@@ -6,28 +6,11 @@ from pydantic import Field
 
 from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
-from divebell.serve.openai.responses_items import Item, Nothing, conversation
-from divebell.serve.openai.tools import Name, ObjectFormat, TextFormat
+from divebell.serve.openai.responses_items import Item, conversation
+from divebell.serve.openai.responses_tools import ChosenTool, Tool, Tools
+from divebell.serve.openai.tools import ObjectFormat, TextFormat
 from divebell.serve.question import Question
 from divebell.serve.thinking import Effort, Thinking
-
-
-class FunctionTool(Form):
-    type: Literal["function"]
-    name: Name
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-    def plain(self) -> dict[str, object]:
-        """As chat completions have it."""
-        function = self.model_dump(exclude_none=True, exclude={"type", "strict"})
-        return {"type": "function", "function": function}
-
-
-class ChosenTool(Form):
-    type: Literal["function"]
-    name: str
 
 
 class SchemaFormat(Form):
@@ -48,9 +31,11 @@ class StreamOptions(Form):
 
 
 class Reasoning(Form):
+    """summary: "auto" asks for the best there is, which here is none: the reasoning itself is told."""
+
     effort: Effort | None = None
     generate_summary: Absent = None
-    summary: Absent = None
+    summary: Literal["auto"] | None = None
 
 
 class ResponseForm(Form):
@@ -60,7 +45,7 @@ class ResponseForm(Form):
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    tools: list[FunctionTool] | None = None
+    tools: list[Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | None = None
     parallel_tool_calls: bool | None = None
     reasoning: Reasoning | None = None
@@ -69,7 +54,8 @@ class ResponseForm(Form):
     stream_options: StreamOptions | None = None
     metadata: dict[str, str] | None = None
     background: Literal[False] | None = None
-    include: Nothing | None = None
+    include: list[Literal["reasoning.encrypted_content"]] | None = None
+    client_metadata: dict[str, Any] | None = None
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
     service_tier: Literal["auto", "default"] | None = None
@@ -84,14 +70,18 @@ class ResponseForm(Form):
     prompt_cache_retention: Absent = None
     top_logprobs: Absent = None
 
+    @property
+    def called(self) -> Tools:
+        return Tools(self.tools or ())
+
     def question(self, limits: Limits) -> Question:
-        choice = self.tool_choice or "auto"
+        choice, tools = self.tool_choice or "auto", self.called
         return Question(
             messages=conversation(self.instructions, self.input),
-            tools=[tool.plain() for tool in self.tools or ()],
+            tools=tools.plain,
             choice=choice if isinstance(choice, str) else {"type": "function", "function": {"name": choice.name}},
             parallel=self.parallel_tool_calls is not False,
-            strict=any(tool.strict for tool in self.tools or ()),
+            strict=tools.strict,
             schema=self._schema(),
             thinking=Thinking.by_effort(self.reasoning and self.reasoning.effort, "reasoning.effort"),
             options=self._options(limits),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from divebell.serve.form import Absent, Form
+from divebell.serve.openai.responses_tools import known_as
 from divebell.serve.openai.tools import Name
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -39,7 +40,7 @@ class CallItem(Form):
     id: str | None = None
     status: Status | None = None
     caller: Absent = None
-    namespace: Absent = None
+    namespace: str | None = None
 
 
 class OutputItem(Form):
@@ -88,7 +89,7 @@ def _plain(item: Item) -> tuple[str, dict[str, Any]]:
         case ReasoningItem():
             return "assistant", {"reasoning_content": joined(item.content or "")}
         case CallItem():
-            function = {"name": item.name, "arguments": item.arguments}
+            function = {"name": known_as(item.namespace, item.name), "arguments": item.arguments}
             return "assistant", {"tool_calls": [{"id": item.call_id, "type": "function", "function": function}]}
         case OutputItem():
             return "tool", {"tool_call_id": item.call_id, "content": joined(item.output)}

@@ -1,5 +1,7 @@
 """An answer as items of /v1/responses, which grow while it comes."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -9,10 +11,11 @@ Told = list[dict[str, Any]]  # events of a stream, without their numbers
 
 
 class Output:
-    """items: so far. One is open at a time; a text or a thought is its only part."""
+    """items: so far. One is open at a time; a text or a thought is its only part. calls: see `Tools.calls`."""
 
-    def __init__(self):
+    def __init__(self, calls: Mapping[str, tuple[str | None, str]] = MappingProxyType({})):
         self.items: list[dict[str, Any]] = []
+        self._calls = calls
         self._open = False
 
     def of(self, event: Event) -> Told:
@@ -23,7 +26,7 @@ class Output:
             case Content(text):
                 return [*self._within("message", _message), self._grow("output_text", text)]
             case CallStart(_, name, id):
-                return [*self.close(), *self._begin(_call(name, id))]
+                return [*self.close(), *self._begin(_call(*self._calls.get(name, (None, name)), id))]
             case CallArguments(_, text):
                 self.items[-1]["arguments"] += text
                 return [self._told("function_call_arguments.delta", delta=text)]
@@ -97,6 +100,7 @@ def _message() -> tuple[dict[str, Any], dict[str, Any]]:
     return item, {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
 
 
-def _call(name: str, id: str | None) -> dict[str, Any]:
+def _call(namespace: str | None, name: str, id: str | None) -> dict[str, Any]:
     called = {"call_id": id, "name": name, "arguments": "", "status": "in_progress"}
-    return {"type": "function_call", "id": _id("fc")} | called
+    within = {"namespace": namespace} if namespace else {}
+    return {"type": "function_call", "id": _id("fc")} | called | within
