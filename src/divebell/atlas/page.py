@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, log10
+from typing import TYPE_CHECKING
 
 from divebell.atlas import charts, variants
 from divebell.atlas.cells import FIELDS, Cell, Model, Source, claims
 from divebell.atlas.derived import derived
 from divebell.atlas.form import counted, written
 from divebell.costs.hardware import hardware
+
+if TYPE_CHECKING:
+    from divebell.atlas.measured import Trial
 
 BATCH = 32
 
@@ -25,7 +29,8 @@ class Shown:
     number: int
 
 
-def page(models: Sequence[Model]) -> str:
+def page(models: Sequence[Model], trials: "Sequence[Trial] | None" = None) -> str:
+    """trials: of the six forms on this machine, for a chart of their own."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     sources: dict[Source, int] = {}
@@ -45,6 +50,7 @@ def page(models: Sequence[Model]) -> str:
         points=points,
         cost=_cost_chart(forms),
         forms=[form.name for form in forms],
+        timed={batch: _timed_chart(trials, batch) for batch in _batches(trials)} if trials else {},
         batch=BATCH,
         batches=variants.BATCHES,
         factor=variants.FACTOR,
@@ -99,12 +105,28 @@ def _carbon_chart(bars: list[tuple[str, float, bool]]) -> str:
     return charts.bars(bars, "t", "Tonnes of CO2 equivalents of training, by model")
 
 
+def _batches(trials: "Sequence[Trial]") -> list[int]:
+    return sorted({batch for _, batch in trials[0].speeds})
+
+
+def _timed_chart(trials: "Sequence[Trial]", batch: int) -> str:
+    series = []
+    for trial in trials:
+        own = {context: speed for (context, size), speed in trial.speeds.items() if size == batch}
+        series.append((trial.form.name, [(context, speed.seconds / batch * 1e3) for context, speed in own.items()]))
+    contexts, took = zip(*(point for _, points in series for point in points), strict=True)
+    x = charts.Axis("tokens of context", (min(contexts), max(contexts)), "log", counted)
+    y = charts.Axis("ms for a token", _decades(took), "log", "{:g}".format)
+    return charts.lines(series, x, y, f"Milliseconds of a token against the length of the context, {batch} at a time")
+
+
+def _decades(values: Sequence[float]) -> tuple[float, float]:
+    return 10 ** (ceil(log10(min(values))) - 1), 10 ** ceil(log10(max(values)))
+
+
 def _cost_chart(forms: list[variants.Form]) -> str:
     series = [(form.name, [(context, form.dollars(context, BATCH)) for context in variants.CONTEXTS]) for form in forms]
-    most = max(dollars for _, points in series for _, dollars in points)
-    least = min(dollars for _, points in series for _, dollars in points)
+    dollars = [dollars for _, points in series for _, dollars in points]
     x = charts.Axis("tokens of context", (variants.CONTEXTS[0], variants.CONTEXTS[-1]), "log", counted)
-    y = charts.Axis(
-        "$ for 10^6 tokens", (10 ** (ceil(log10(least)) - 1), 10 ** ceil(log10(most))), "log", "${:g}".format
-    )
+    y = charts.Axis("$ for 10^6 tokens", _decades(dollars), "log", "${:g}".format)
     return charts.lines(series, x, y, "Cost of a million tokens against the length of the context, of six forms")

@@ -5,6 +5,7 @@ multiplies every token with all of their weights; grouped-query attention is Lla
 attention has keys and values of 128 for every head. Weights are FP8, caches bfloat16, in all forms.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,12 +69,17 @@ def forms() -> list[Form]:
 
 
 def reaches() -> list[Reach]:
-    first, *others = forms()
-    return [_reach(first, form, batch) for form in others for batch in BATCHES]
+    return reached(forms(), Form.dollars)
 
 
-def _reach(first: Form, form: Form, batch: int) -> Reach:
-    factors = {context: form.dollars(context, batch) / first.dollars(context, batch) for context in CONTEXTS}
+def reached(forms: Sequence[Form], cost: Callable[[Form, int, int], float]) -> list[Reach]:
+    """cost: of a token of a form's answer, at a context and a batch."""
+    first, *others = forms
+    return [_reach(first, form, batch, cost) for form in others for batch in BATCHES]
+
+
+def _reach(first: Form, form: Form, batch: int, cost: Callable[[Form, int, int], float]) -> Reach:
+    factors = {context: cost(form, context, batch) / cost(first, context, batch) for context in CONTEXTS}
     at = max(factors, key=factors.get)
     return Reach(form, batch, next((c for c, factor in factors.items() if factor >= FACTOR), None), factors[at], at)
 

@@ -10,8 +10,10 @@ from divebell.atlas import variants
 from divebell.atlas.cells import FIELDS, Model, chosen, claims
 from divebell.atlas.derived import derived
 from divebell.atlas.form import written
+from divebell.cli.measured import Timed, figures_of, show_timed, timing
 from divebell.cli.output import print_fields, print_json, print_table
 from divebell.costs.hardware import hardware
+from divebell.errors import BadInput
 
 _COLUMNS = ("parameters", "active", "context", "training_tokens", "price_input", "price_output", "mmlu", "code")
 
@@ -19,6 +21,7 @@ _COLUMNS = ("parameters", "active", "context", "training_tokens", "price_input",
 def compare(
     *models: str,
     cost: bool = False,
+    measure: bool = False,
     html: Annotated[Path | None, Parameter(help="also write one page with charts to this file")] = None,
     json: bool = False,
 ) -> None:
@@ -30,24 +33,31 @@ def compare(
         names from the atlas; by default all
     cost
         show instead where experts (MoE) and latent attention (MLA) pay: the cost of a token against context and batch
+    measure
+        show instead what this machine takes for DeepSeek-V2-Lite in six such forms: some minutes, then remembered
     json
         print a JSON object
     """
     shown = chosen(models)
+    if html and not html.expanduser().parent.is_dir():
+        raise BadInput(f"html is {str(html)!r}; there is no folder {html.expanduser().parent}")
+    timed = timing() if measure else None
     if html:
-        _write(html.expanduser(), shown)
+        _write(html.expanduser(), shown, timed)
     if json:
-        print_json(_cost_figures() if cost else _figures(shown))
+        print_json(figures_of(timed) if timed else _cost_figures() if cost else _figures(shown))
+    elif timed:
+        show_timed(timed)
     elif cost:
         _show_cost()
     else:
         _show_one(shown[0]) if len(shown) == 1 else _show_all(shown)
 
 
-def _write(path: Path, models: tuple[Model, ...]) -> None:
+def _write(path: Path, models: tuple[Model, ...], timed: Timed | None) -> None:
     from divebell.atlas.page import page
 
-    path.write_text(page(models), encoding="utf-8")
+    path.write_text(page(models, timed and timed.trials), encoding="utf-8")
 
 
 def _figures(models: tuple[Model, ...]) -> dict:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from divebell.cli.output import counted, print_fields, print_json, print_table
-from divebell.config import available_memory, format_bytes
+from divebell.config import format_bytes
 from divebell.errors import BadInput
 
 FORMATS = (None, "q8", "q4")
@@ -86,31 +86,10 @@ def _counts(name: str, text: str, least: int) -> list[int]:
 
 
 def _machine(name: str, own: Any) -> Any:
-    from divebell.costs.hardware import Hardware, hardware
+    from divebell.costs.hardware import hardware
+    from divebell.costs.this_machine import this_hardware
 
-    if name != "this":
-        return hardware(name)
-    from divebell.costs.energy import watts
-    from divebell.costs.this_machine import this_machine
-
-    found = this_machine()
-    return Hardware(
-        name=f"this: {found['processor']}, {found['threads']} threads, {found['isa']}",
-        kind="cpu",
-        chips=1,
-        memory=available_memory(),
-        read=found["read_gb_per_s"] * 1e9,
-        int8=found["int8_gmac_per_s"] * 1e9,
-        bf16=found["bf16_gmac_per_s"] * 1e9,
-        watts=watts(own)[0],
-        dollars=own.dollars or None,
-        dollars_per_hour=None,
-        source=f"measured here; by NUMA node {found['nodes']} GB/s, disk {found['disk_gb_per_s']} GB/s",
-        date=found["date"],
-        export="",
-        export_source="",
-        export_date="",
-    )
+    return this_hardware(own) if name == "this" else hardware(name)
 
 
 def _shapes(model: str, format: str | None) -> list[tuple[str, Any]]:

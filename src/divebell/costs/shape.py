@@ -93,7 +93,8 @@ def shape_of(values: Mapping[str, Any], format: str | None = None, path: Path | 
     config = module.Config.from_hf(values, path)
     if format is not None and hasattr(config, "latent"):
         config = replace(config, latent=replace(config.latent, split=True))  # as GGUF files hold it
-    return _of(name, module, config, _chooser(values, format, config), cache_bytes(values), str(path))
+    choose = chooser(values, format, config)
+    return shape_of_parts(name, module, config, choose, cache_bytes(values), str(path))
 
 
 def shape_of_checkpoint(checkpoint: Any) -> Shape:
@@ -108,10 +109,10 @@ def shape_of_checkpoint(checkpoint: Any) -> Shape:
 
     layout = module.cache_layout(config)
     cache = CacheBytes(cache_format.bytes_per_token("bf16", layout))
-    return _of(checkpoint.architecture, module, config, stored, cache, str(checkpoint.path))
+    return shape_of_parts(checkpoint.architecture, module, config, stored, cache, str(checkpoint.path))
 
 
-def _of(
+def shape_of_parts(
     architecture: str,
     module: Any,
     config: Any,
@@ -120,6 +121,7 @@ def _of(
     name: str,
     more: Sequence[Parameter] = (),
 ) -> Shape:
+    """module, config: of an architecture. choose: the format of a parameter. more: parameters beyond the module's."""
     experts = getattr(config, "experts", None)
     chosen = experts.router.top_k if experts else 0
     latent = getattr(config, "latent", None)
@@ -154,7 +156,7 @@ def _matrix(parameter: Parameter, format: Format, chosen: int) -> Matrix:
     return Matrix("experts", parameter.count // parameter.shape[0], format, parameter.shape[0], chosen)
 
 
-def _chooser(values: Mapping[str, Any], format: str | None, config: Any) -> Callable[[Parameter], Format]:
+def chooser(values: Mapping[str, Any], format: str | None, config: Any) -> Callable[[Parameter], Format]:
     """Which format each parameter has: as released, uniform (ours), or as a GGUF file mixes them."""
     if format is None:
         scheme = (values.get("quantization_config") or {}).get("quant_method")
@@ -176,9 +178,9 @@ def _dsa(values: Mapping[str, Any], format: str | None, path: Path | str) -> Sha
     config = deepseek_v3.Config.from_hf(values, path)
     latents = "fp8" if values["model_type"] == "deepseek_v32" else "bf16"
     cache = cache_bytes(values, latents)
-    choose = _chooser(values, format, config)
+    choose = chooser(values, format, config)
     name, more = str(values["model_type"]), sparse.dsa_parameters(values)
-    shape = _of(name, deepseek_v3, config, choose, cache, str(path), more)
+    shape = shape_of_parts(name, deepseek_v3, config, choose, cache, str(path), more)
     most, score = values["index_topk"], values["index_n_heads"] * values["index_head_dim"]
 
     def seen(context: int) -> tuple[float, float]:
@@ -196,7 +198,7 @@ class _Layers:
 def _v4(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shape:
     v4 = sparse.V4.of(values)
     parameters = sparse.v4_parameters(v4)
-    mixed = _chooser(values, format, _Layers(v4.layers))
+    mixed = chooser(values, format, _Layers(v4.layers))
     fp4 = format is None and values.get("expert_dtype") == "fp4"  # of experts: FP4 with a scale byte for each 32
     topk, window, chosen = values["index_topk"], values["sliding_window"], values["num_experts_per_tok"]
     per_key = 2 * v4.heads * v4.head

@@ -12,7 +12,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from divebell.costs.settings import state
+from divebell.config import available_memory
+from divebell.costs.energy import watts
+from divebell.costs.hardware import Hardware
+from divebell.costs.settings import Settings, state
 
 DAYS, _DISK_BYTES = 30, 256 << 20
 _NODES = Path("/sys/devices/system/node")
@@ -32,6 +35,28 @@ def this_machine() -> dict[str, Any]:
     figures["read_gb_per_s_by_threads"] = [list(pair) for pair in figures["read_gb_per_s_by_threads"]]
     keep(_place("machine"), figures)
     return figures
+
+
+def this_hardware(own: Settings) -> Hardware:
+    """As a row of the catalogue would tell it; what it costs is the person's own."""
+    found = this_machine()
+    return Hardware(
+        name=f"this: {found['processor']}, {found['threads']} threads, {found['isa']}",
+        kind="cpu",
+        chips=1,
+        memory=available_memory(),
+        read=found["read_gb_per_s"] * 1e9,
+        int8=found["int8_gmac_per_s"] * 1e9,
+        bf16=found["bf16_gmac_per_s"] * 1e9,
+        watts=watts(own)[0],
+        dollars=own.dollars or None,
+        dollars_per_hour=None,
+        source=f"measured here; by NUMA node {found['nodes']} GB/s, disk {found['disk_gb_per_s']} GB/s",
+        date=found["date"],
+        export="",
+        export_source="",
+        export_date="",
+    )
 
 
 def read(path: Path) -> dict[str, Any]:

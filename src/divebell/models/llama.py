@@ -189,7 +189,11 @@ class Layer:
         self.qkv_bias = [binding.vector(f"{own}{name}_bias") for name in QKV] if config.qkv_bias else None
         self.o = [binding.matrix(own + "o")]
         self.o_bias = [binding.vector(own + "o_bias")] if config.output_bias else None
-        self.mlp = (BiasedMlp if config.mlp_bias else Mlp)(binding, own + "mlp")
+        self.mlp = self.feed_forward(binding, own)
+
+    def feed_forward(self, binding: Binding, own: str) -> "Mlp | BiasedMlp":
+        """What follows attention; own: how its names begin."""
+        return (BiasedMlp if self.config.mlp_bias else Mlp)(binding, own + "mlp")
 
     def __call__(self, state: np.ndarray, batch: Batch, cache: dict[str, np.ndarray]) -> np.ndarray:
         state = state + self.attend(self.ops.rms_norm(state, self.attention_norm, self.config.eps), batch, cache)
