@@ -65,6 +65,13 @@ def test_several_answers_to_a_question_count_as_their_mean(run):
     assert 6 <= found["cost"]["completion_tokens"] <= 30
 
 
+def test_drawn_answers_are_asked_as_deepseek_did(run):
+    with serving(Fake(lambda body: "#### 4")) as fake:
+        run("--tasks", "gsm8k", "--limit", "1", "--samples", "2", "--temperature", "0.6", models=(fake.url,))
+        bodies = [body for path, _, body in fake.asked if path.endswith("completions")]
+    assert [(body["temperature"], body["top_p"]) for body in bodies] == [(0.6, 0.95)] * 2
+
+
 def test_programs_are_run_and_several_to_a_problem_give_pass_at_k(run):
     try:
         check_sandbox()

@@ -45,12 +45,13 @@ def test_catalogue_has_a_source_and_a_date_in_every_row(capsys):
 
 
 def _listed(capsys):
-    return _planned(capsys, "anything", "--hardware", "list")
+    return _planned(capsys, "--hardware", "list")
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        (("--hardware", "8x-h20"), "MODEL is missing"),
         ((V2_LITE, "--hardware", "abacus"), "abacus.*epyc-9654"),
         ((V2_LITE, "--hardware", "8x-h20", "--batch", "0"), "--batch"),
         ((V2_LITE, "--hardware", "8x-h20", "--context", "-1"), "--context"),

@@ -85,19 +85,20 @@ def refusing(field: str, advice: str = "") -> bytes:
 
 def test_a_chat_that_refuses_old_fields_is_asked_without_them(fake, run):
     def picky(body):
-        for old in ("max_tokens", "stop"):
+        for old in ("max_tokens", "stop", "top_p"):
             if old in body:
                 return 400, {}, refusing(old, "Use 'max_completion_tokens' instead." if old == "max_tokens" else "")
         return None
 
     fake.refuse = picky
     fake.answer = lambda body: "It is\n#### 4\n\nQuestion: next"
-    drawn = {"temperature": 1.0, "do_sample": True, "max_gen_toks": 7}
+    drawn = {"temperature": 1.0, "top_p": 0.95, "do_sample": True, "max_gen_toks": 7}
     outcome = run(endpoint(fake.url, chat=True), "gsm8k", generation=drawn, limit=3, samples=4)
     assert outcome.problem is None
     assert [row["answer"] for row in answers(outcome)] == [["It is\n#### 4\n\n"]] * 12
     bodies = [body for _, _, body in fake.asked]
-    assert [body["max_completion_tokens"] for body in bodies if not {"max_tokens", "stop"} & set(body)] == [7] * 12
+    taken = [body for body in bodies if not {"max_tokens", "stop", "top_p"} & set(body)]
+    assert [body["max_completion_tokens"] for body in taken] == [7] * 12
     assert len([body for body in bodies if "max_tokens" in body]) <= AT_ONCE
 
 

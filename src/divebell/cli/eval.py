@@ -15,11 +15,13 @@ from divebell.config import plural
 from divebell.errors import BadInput
 
 if TYPE_CHECKING:
+    from divebell.evaluate.published import Published
     from divebell.evaluate.results import Result
     from divebell.evaluate.scoring import Outcome
 
 _ALL_DEFAULT = Loading()
 _AS_USUAL = Asking()
+_TOP_P = 0.95  # of answers that are drawn: DeepSeek's for R1 (arXiv 2501.12948), and HumanEval's (arXiv 2107.03374)
 
 
 def eval(
@@ -61,7 +63,7 @@ def eval(
     samples
         answers to each question; above 1 needs a temperature; the score is their mean
     temperature
-        of generated answers; by default as the benchmark says
+        of generated answers, drawn from the likeliest tokens that make up 0.95; by default as the benchmark says
     max_tokens
         of a generated answer; by default as the benchmark says
     chat
@@ -153,7 +155,7 @@ def _generation(samples: int, temperature: float, max_tokens: int | None) -> dic
         raise BadInput(f"samples is {samples}; give 1 or more, and above 1 a --temperature above 0 too")
     if max_tokens is not None and max_tokens < 1:
         raise BadInput(f"max-tokens is {max_tokens}; it must be 1 or more")
-    drawn = {"temperature": temperature, "do_sample": True} if temperature else {}
+    drawn = {"temperature": temperature, "top_p": _TOP_P, "do_sample": True} if temperature else {}
     return drawn | ({} if max_tokens is None else {"max_gen_toks": max_tokens})
 
 
@@ -189,9 +191,13 @@ def _scores(own: "Result") -> Iterator[tuple]:
     for index, score in enumerate(own.scores):
         found = score.interval
         values = [score.written(value) for value in (found.value, found.low, found.high)]
-        said = "" if index else "; ".join(f"{one.value:g} % ({one.harness}; {one.source})" for one in own.published)
+        said = "" if index else "; ".join(map(_said, own.published))
         name = "" if index else own.benchmark
         yield name, score.metric, values[0], f"{values[1]} to {values[2]}", found.method, questions, said
+
+
+def _said(one: "Published") -> str:
+    return f"{one.value:g} % ({one.harness}; {one.source}, {one.date})"
 
 
 def _known(value: float | None) -> object:

@@ -12,7 +12,7 @@ FORMATS = (None, "q8", "q4")
 
 
 def plan(
-    model: str,
+    model: str | None = None,
     /,
     *,
     hardware: str = "this",
@@ -44,6 +44,8 @@ def plan(
     """
     if hardware == "list":
         return _show_catalogue(json)
+    if model is None:
+        raise BadInput("MODEL is missing; give a config.json, a model's files or its name, or --hardware list alone")
     from divebell.costs import settings
 
     own = settings.load()
@@ -179,4 +181,5 @@ def _row(machine: Any) -> list[Any]:
     watts = f"{machine.watts:g}" if machine.watts else "-"
     rent = f"{machine.dollars_per_hour:g}" if machine.dollars_per_hour else "-"
     numbers = [format_bytes(int(machine.memory)), machine.read / 1e9, machine.int8 * 2 / 1e12, watts, rent]
-    return [machine.name, *numbers, machine.export, machine.source, machine.date]
+    export = f"{machine.export} ({machine.export_date})" if machine.export_date else machine.export
+    return [machine.name, *numbers, export, machine.source, machine.date]

@@ -34,7 +34,7 @@ def worth(
     model
         a model or config.json to plan for, instead of the ledger
     hardware
-        this, or one of the catalogue (divebell plan x --hardware list)
+        this, or one of the catalogue (divebell plan --hardware list)
     batch
         answers that are decoded together
     prompt_tokens

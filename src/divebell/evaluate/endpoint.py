@@ -19,8 +19,8 @@ from divebell.evaluate.question import Question
 
 AT_ONCE = 8
 _MOST_STOPS = 4  # OpenAI's limit; an answer is cut at the others here
-# Fields that newer models of OpenAI's refuse: their other name, or None where an answer is as good without.
-_OTHERWISE = {"max_tokens": "max_completion_tokens", "stop": None}
+# Fields that newer models of OpenAI's refuse: their other name, or None for those that can be left out.
+_OTHERWISE = {"max_tokens": "max_completion_tokens", "stop": None, "top_p": None}
 
 
 class Endpoint:
