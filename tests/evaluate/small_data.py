@@ -6,7 +6,7 @@ from pathlib import Path
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def _lines(path: Path, rows: list[dict]) -> None:
+def lines(path: Path, rows: list[dict]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
@@ -46,11 +46,11 @@ def task(i: int) -> dict:
 def folder(path: Path) -> Path:
     """mmlu: 12 questions of two subjects each; gsm8k 6; mgsm (de) 4; xcopa (sw) 6; humaneval 3; mbpp 2."""
     rows = [*mmlu("anatomy", 12), *mmlu("virology", 12)]
-    _lines(path / "mmlu/test.jsonl", rows)
-    _lines(path / "mmlu/dev.jsonl", [*mmlu("anatomy", 5), *mmlu("virology", 5)])
+    lines(path / "mmlu/test.jsonl", rows)
+    lines(path / "mmlu/dev.jsonl", [*mmlu("anatomy", 5), *mmlu("virology", 5)])
     problems = [{"question": f"{i} apples and {i}?", "answer": f"{i} + {i}.\n#### {2 * i}"} for i in range(6)]
-    _lines(path / "gsm8k/test.jsonl", problems)
-    _lines(path / "gsm8k/train.jsonl", problems)
+    lines(path / "gsm8k/test.jsonl", problems)
+    lines(path / "gsm8k/train.jsonl", problems)
     (path / "mgsm").mkdir()
     (path / "mgsm/mgsm_de.tsv").write_text("".join(f"Wie viel ist {i} und {i}?\t{2 * i},000\n" for i in range(4)))
     pairs = [
@@ -58,8 +58,8 @@ def folder(path: Path) -> Path:
         | {"label": i % 2, "idx": i, "changed": False}
         for i, word in enumerate(WORDS[:6])
     ]
-    _lines(path / "xcopa/data/sw/test.sw.jsonl", pairs)
-    _lines(path / "xcopa/data/sw/val.sw.jsonl", pairs)
-    _lines(path / "humaneval/HumanEval.jsonl", [problem(i) for i in range(3)])
-    _lines(path / "mbpp/mbpp.jsonl", [task(i) for i in (1, 2, 3, 4, 5, 11, 12, 511, 601)])
+    lines(path / "xcopa/data/sw/test.sw.jsonl", pairs)
+    lines(path / "xcopa/data/sw/val.sw.jsonl", pairs)
+    lines(path / "humaneval/HumanEval.jsonl", [problem(i) for i in range(3)])
+    lines(path / "mbpp/mbpp.jsonl", [task(i) for i in (1, 2, 3, 4, 5, 11, 12, 511, 601)])
     return path

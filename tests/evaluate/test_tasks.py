@@ -1,6 +1,7 @@
 """Benchmarks by name, with rows from a folder."""
 
 import pytest
+import small_data
 
 from divebell.errors import BadFile, BadInput
 from divebell.evaluate.question import Manner, question
@@ -49,6 +50,52 @@ def test_xcopa_of_one_language(rows):
     benchmark, made = first("xcopa_sw", rows)
     assert len(benchmark.questions) == 6
     assert made.instances[1].args[1] == " he did not."
+
+
+GPQA = {"Question": "Which?", "Correct Answer": "this", **{f"Incorrect Answer {i}": f"not {i}" for i in (1, 2, 3)}}
+BELEBELE = {"flores_passage": "Es ist rot.", "question": "Was ist es?", "correct_answer_num": "1"}
+BELEBELE |= {f"mc_answer{i}": f"Farbe {i}" for i in (1, 2, 3, 4)}
+PRO = {"question_id": 1, "question": "1+1?", "options": ["1", "2"], "answer": "B", "category": "math"}
+PRO |= {"cot_content": "A: Let's think step by step. The answer is (B).", "answer_index": 1, "src": ""}
+MATH = {"problem": "Half of $x$?", "solution": r"It is $\boxed{\frac{x}{2}}$.", "answer": r"\frac{x}{2}"}
+IN_A_BOX = r"Since $x$ is whole, half of it is \boxed{\frac{x}{2}}. That is $0.5x$."
+CHOICES = [(-1, False), (-2, False), (-3, False), (-4, False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "rows", "right", "wrong"),
+    [
+        ("math500", "math-500/test", [MATH], [IN_A_BOX], [IN_A_BOX.replace("{2}", "{3}")]),
+        ("math500", "math-500/test", [MATH], [r"$\frac{x}{2}$"], ["x"]),
+        ("aime24", "aime_2024/train", [{"Problem": "1+1?", "Answer": 2}], [r"So it is \boxed{2}."], ["3"]),
+        ("aime25", "aime25/test", [{"problem": "1+1?", "answer": "2"}], ["2"], [r"\boxed{3}"]),
+        ("belebele_deu_Latn", "belebele/deu_Latn/test", [BELEBELE], CHOICES, CHOICES[::-1]),
+        ("mmlu_pro_math", "mmlu-pro/test", [PRO], ["The answer is (B)."], ["The answer is (A)."]),
+    ],
+)
+def test_other_benchmarks_tell_right_from_wrong(tmp_path, name, file, rows, right, wrong):
+    for split in (file, file.replace("test", "validation")):
+        small_data.lines(tmp_path / f"{split}.jsonl", rows * 5)
+    _, made = first(name, tmp_path)
+    assert set(made.scores(right).values()) == {1}
+    assert set(made.scores(wrong).values()) == {0}
+
+
+def test_gpqa_shuffles_its_choices_and_reads_the_letter(tmp_path):
+    small_data.lines(tmp_path / "gpqa/gpqa_diamond/train.jsonl", [GPQA])
+    _, made = first("gpqa", tmp_path)
+    prompt = made.instances[0].args[0]
+    [letter] = [letter for letter in "ABCD" if f"({letter}) this" in prompt]
+    assert made.scores([f"So the answer is ({letter})."])["exact_match, flexible-extract"] == 1
+    other = "A" if letter != "A" else "B"
+    assert made.scores([f"So the answer is ({other})."])["exact_match, flexible-extract"] == 0
+
+
+def test_a_subject_without_rows_is_told(tmp_path):
+    for split in ("test", "validation"):
+        small_data.lines(tmp_path / f"mmlu-pro/{split}.jsonl", [PRO] * 5)
+    with pytest.raises(BadInput, match="mmlu_pro_biology has no question among these rows"):
+        benchmarks(["mmlu_pro"], tmp_path, None)
 
 
 def test_examples_are_the_same_for_all_questions_in_any_order(rows):
