@@ -46,7 +46,8 @@ def _compare(options: argparse.Namespace, reference, asked: list[Question]) -> N
 
 def _questions(options: argparse.Namespace, name: str) -> list[Question]:
     [benchmark] = benchmarks([name], options.data, None)
-    return [question(task, row, 0, Manner()) for task, row in benchmark.questions[: options.questions]]
+    manner = Manner(generation={"max_gen_toks": options.max_tokens} if options.max_tokens else {})
+    return [question(task, row, 0, manner) for task, row in benchmark.questions[: options.questions]]
 
 
 def _reference(file: Path, batch: int):
@@ -117,6 +118,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", default="mmlu")
     parser.add_argument("--weights", default="stored")
     parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--max-tokens", type=int, help="of a generated answer; by default as the benchmark says")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
     return parser.parse_args()
