@@ -1,6 +1,7 @@
 import asyncio
 import io
 import json
+import re
 
 import pytest
 from nicegui.testing.user_simulation import user_simulation
@@ -79,6 +80,7 @@ def test_a_question_is_answered_kept_and_counted(desk):
         (figures,) = await answered(user, 1)
         assert "6 tokens" in figures
         assert " 0 % cached" in figures
+        assert re.search(r" J ± \d+ %, .* g CO₂, \$", figures)
         await user.should_see("What is *this*?")
         await user.should_see("cut at the limit")
 

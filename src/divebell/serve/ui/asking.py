@@ -16,6 +16,8 @@ from divebell.serve.refusal import Refusal
 from divebell.serve.service import Service
 from divebell.serve.ui.settings import Settings
 
+_COSTS = ("joules", "uncertainty", "grams_co2", "all_in_dollars")
+
 
 @dataclass(frozen=True, slots=True)
 class Asker:
@@ -67,12 +69,14 @@ class Asker:
 def figures(answer: Answer) -> dict[str, float]:
     """What an answer took so far."""
     receipt = answer.generation.completion().receipt
+    bill = receipt.bill or {}
     return {
         "prompt_tokens": receipt.prompt_tokens,
         "cached_tokens": receipt.cached_tokens,
         "completion_tokens": receipt.completion_tokens,
         "tokens_per_second": receipt.tokens_per_second,
         "seconds": receipt.seconds,
+        **{name: bill[name] for name in _COSTS if bill},
     }
 
 
@@ -83,5 +87,13 @@ def told(figures: dict[str, float]) -> str:
     share = round(100 * cached / prompt) if prompt else 0
     return (
         f"{figures['completion_tokens']:,} tokens{rate} · prompt {prompt:,} tokens, {share} % cached · "
-        f"{figures['seconds']:.2f} s"
+        f"{figures['seconds']:.2f} s{_cost(figures)}"
     )
+
+
+def _cost(figures: dict[str, float]) -> str:
+    """Nothing where it was not counted."""
+    if not figures.keys() >= set(_COSTS):
+        return ""
+    joules, spread, grams, dollars = (figures[name] for name in _COSTS)
+    return f" · {joules:.3g} J ± {100 * spread:.0f} %, {grams:.2g} g CO₂, ${dollars:.2g}"
