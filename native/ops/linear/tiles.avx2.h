@@ -207,6 +207,7 @@ void add_ends_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& 
 template <class S, class B>
 __attribute__((noinline)) void block_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t begin, int64_t end, float* out, int64_t stride) {
     Unpacked<S, B> panel[panel_rows];
+    TokenSums* const kept = token_sums;  // to look it up once: finding a thread's own memory is a call
     const uint8_t* next = in.next ? in.next : w.row(first + n);
     const bool joined = joined_groups<B>(in.cols);
     for (int64_t c = 0, last = in.chunk_count() - 1 - joined; c <= last; ++c) {
@@ -219,11 +220,11 @@ __attribute__((noinline)) void block_of_tokens(const Weight& w, int64_t first, i
             __m256* sums[N];
             chunks_of_tokens<N>(in, begin + t, end, c, x);
             for (int64_t r = 0; r < n; r += tile_rows_at_once) {
-                for (int i = 0; i < N; ++i) sums[i] = token_sums[t + i].rows + r, from[i] = c ? sums[i] : no_sums.rows;
+                for (int i = 0; i < N; ++i) sums[i] = kept[t + i].rows + r, from[i] = c ? sums[i] : no_sums.rows;
                 add_tile<S, B, tile_rows_at_once, N>(panel + r, x, from, sums);
             }
             if (c == last)
-                for (int i = 0; i < N; ++i) put_totals(token_sums[t + i].rows, n, out + (begin + t + i) * stride);
+                for (int i = 0; i < N; ++i) put_totals(kept[t + i].rows, n, out + (begin + t + i) * stride);
         });
     }
     if (joined) add_ends_of_tokens<S, B>(w, first, n, in, begin, end, out, stride);
