@@ -49,6 +49,10 @@ class BadInput(DivebellError, ValueError):
     """An argument or request that can't be served: names the argument, the value and what is allowed."""
 
 
+class TooLong(BadInput):
+    """A prompt has more tokens than the context holds."""
+
+
 class BadTemplate(DivebellError):
     """A chat template that does not parse, reaches for what it may not, or does not end."""
 

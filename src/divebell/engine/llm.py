@@ -18,7 +18,7 @@ from divebell.engine.grammar import Grammars
 from divebell.engine.reading import Reading, Rows, Scores
 from divebell.engine.sampling import CONSTRAINTS, Sampling
 from divebell.engine.voice import Voice, is_beyond
-from divebell.errors import BadInput
+from divebell.errors import BadInput, TooLong
 from divebell.text.parser import Parser
 from divebell.weights.adapter import read_adapter
 
@@ -109,10 +109,10 @@ class LLM:
         self._engine.drop_adapter(name)
 
     def encode(self, prompt: str, add_special_tokens: bool = True) -> list[int]:
-        """As the tokenizer does it. Raises BadInput for a prompt that is far too long, before all of it is cut up."""
+        """As the tokenizer does it. Raises TooLong for a prompt that is far too long, before all of it is cut up."""
         most = self.context - 1
         if isinstance(prompt, str) and is_beyond(self.tokenizer, prompt, most):
-            raise BadInput(self._too_long(f"more than {plural(most, 'token')}", most))
+            raise TooLong(self._too_long(f"more than {plural(most, 'token')}", most))
         return self.tokenizer.encode(prompt, add_special_tokens)
 
     def logits(self, token_ids: Sequence[int], adapter: str | None = None) -> np.ndarray:
@@ -272,7 +272,7 @@ class LLM:
         if not ids:
             raise BadInput("the prompt is empty; give at least one token")
         if len(ids) > most:
-            raise BadInput(self._too_long(plural(len(ids), "token"), most))
+            raise TooLong(self._too_long(plural(len(ids), "token"), most))
         if min(ids) < 0 or max(ids) >= self._limits.vocabulary:
             wrong = next(i for i in ids if not 0 <= i < self._limits.vocabulary)
             raise BadInput(f"token id {wrong} is not in the vocabulary, which is 0 to {self._limits.vocabulary - 1}")

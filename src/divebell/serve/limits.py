@@ -5,7 +5,7 @@ from math import ceil, inf
 
 from divebell.config import format_bytes, plural
 from divebell.errors import BadInput
-from divebell.serve.refusal import Refusal
+from divebell.serve.refusal import TOO_LONG, Refusal
 
 MIB = 1 << 20
 _LEAST = (
@@ -41,9 +41,10 @@ class Limits:
 
     def check_prompt(self, tokens: int) -> None:
         if self.prompt is not None and tokens > self.prompt:
-            raise Refusal(
-                400, f"the prompt has {plural(tokens, 'token')}; this server takes {self.prompt} at most (--max-prompt)"
+            message = (
+                f"the prompt has {plural(tokens, 'token')}; this server takes {self.prompt} at most (--max-prompt)"
             )
+            raise Refusal(400, message, code=TOO_LONG)
 
     def output_tokens(self, asked: int | None, field: str) -> int | None:
         """Tokens of an answer at most."""

@@ -2,6 +2,7 @@
 
 from starlette.exceptions import HTTPException
 
+TOO_LONG = "context_length_exceeded"  # OpenAI's; clients look for it, and shorten a conversation
 REASONS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -47,6 +48,8 @@ def openai_error(refusal: HTTPException) -> dict[str, object]:
 
 
 def anthropic_error(refusal: HTTPException, request_id: str) -> dict[str, object]:
-    """The body of an error in Anthropic's API."""
+    """The body of an error in Anthropic's API, where clients know a prompt that is too long by these very words."""
     reason = REASONS.get(refusal.status_code, "invalid_request_error")
-    return {"type": "error", "error": {"type": reason, "message": refusal.detail}, "request_id": request_id}
+    too_long = "prompt is too long: " if getattr(refusal, "code", None) == TOO_LONG else ""
+    message = f"{too_long}{refusal.detail}"
+    return {"type": "error", "error": {"type": reason, "message": message}, "request_id": request_id}

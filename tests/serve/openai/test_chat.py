@@ -217,6 +217,18 @@ def test_what_can_t_be_honoured_is_refused_by_name(client, fields, param, says):
     assert says in caught.value.body["message"]
 
 
+def test_clients_can_tell_that_a_conversation_is_too_long(client, server):
+    for text in ("x " * 5000, "x " * 50_000):
+        messages = [{"role": "user", "content": text}]
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.chat.completions.create(model="small", messages=messages)
+        assert caught.value.code == "context_length_exceeded"
+        body = {"model": "small", "messages": messages, "max_tokens": 1}
+        answer = httpx.post(f"{server.url}/v1/messages", json=body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"].startswith("prompt is too long: the prompt has ")
+
+
 def test_a_base_model_has_no_chat(client):
     with pytest.raises(openai.BadRequestError, match="this model has no chat template"):
         client.chat.completions.create(**ASK | {"model": "base"})
