@@ -57,3 +57,20 @@ def usage(firsts: list[Generation], generations: list[Generation]) -> dict[str, 
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": cached},
     }
+
+
+def timings(generations: list[Generation]) -> dict[str, object]:
+    """How fast an answer was, under llama.cpp's names: milliseconds, and tokens a second. Of several answers, nothing."""
+    if len(generations) != 1:
+        return {}
+    receipt = generations[0].completion().receipt
+    told = {
+        "cache_n": receipt.cached_tokens,
+        "prompt_n": receipt.prompt_tokens - receipt.cached_tokens,
+        "prompt_ms": round(receipt.prompt_seconds * 1000, 3),
+        "prompt_per_second": round(receipt.prompt_tokens_per_second, 3),
+        "predicted_n": receipt.completion_tokens,
+        "predicted_ms": round(receipt.completion_seconds * 1000, 3),
+        "predicted_per_second": round(receipt.tokens_per_second, 3),
+    }
+    return {"timings": told}

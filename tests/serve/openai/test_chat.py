@@ -48,6 +48,20 @@ def test_a_stream_tells_its_usage_last_if_asked(client):
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
+def test_it_tells_how_fast_it_was(client):
+    """Of one answer; the words are llama.cpp's."""
+    usage = {"stream": True, "stream_options": {"include_usage": True}}
+    whole, chunks = client.chat.completions.create(**ASK), list(client.chat.completions.create(**ASK, **usage))
+    for answer in (whole, chunks[-1]):
+        told, usage = answer.timings, answer.usage
+        assert told["cache_n"] == usage.prompt_tokens_details.cached_tokens
+        assert told["cache_n"] + told["prompt_n"] == usage.prompt_tokens
+        assert told["predicted_n"] == usage.completion_tokens
+        expected = 1000 * (usage.completion_tokens - 1) / told["predicted_ms"]
+        assert told["predicted_per_second"] == pytest.approx(expected, rel=0.01)
+    assert not hasattr(client.chat.completions.create(**ASK, n=2), "timings")
+
+
 def test_answers_come_async(server, direct):
     async def whole():
         async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client:

@@ -10,7 +10,7 @@ from divebell.serve.admin import service_of
 from divebell.serve.answer import Answer
 from divebell.serve.connection import EventStream, while_connected
 from divebell.serve.form import StrictRoute
-from divebell.serve.frames import DONE, WAITING, answered, failed, frame, head, usage
+from divebell.serve.frames import DONE, WAITING, answered, failed, frame, head, timings, usage
 from divebell.serve.job import Update
 from divebell.serve.openai.chat_form import ChatForm
 from divebell.serve.openai.logprobs import content_logprobs
@@ -44,6 +44,7 @@ async def whole(served: Offer, form: ChatForm, answers: list[Answer], record: Re
         "choices": choices,
         "usage": usage(generations[:1], generations),
         "receipt": receipt_of(generations),
+        **timings(generations),
     }
 
 
@@ -106,7 +107,7 @@ class Chunks:
 
     def usage(self, generations: list) -> str:
         told = {"usage": usage(generations[:1], generations), "receipt": receipt_of(generations)}
-        return frame(self._head | {"choices": []} | told)
+        return frame(self._head | {"choices": []} | told | timings(generations))
 
 
 def _delta(event: Event) -> dict[str, object] | None:

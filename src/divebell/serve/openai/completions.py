@@ -10,7 +10,7 @@ from divebell.engine.generation import Generation
 from divebell.serve.admin import service_of
 from divebell.serve.connection import BEGUN, EventStream, while_connected
 from divebell.serve.form import StrictRoute
-from divebell.serve.frames import DONE, WAITING, answered, failed, frame, head, usage
+from divebell.serve.frames import DONE, WAITING, answered, failed, frame, head, timings, usage
 from divebell.serve.job import Update
 from divebell.serve.openai.completions_form import CompletionForm
 from divebell.serve.openai.logprobs import LegacyLogprobs
@@ -95,7 +95,8 @@ async def whole(
 
 
 def _costs(form: CompletionForm, generations: list[Generation]) -> dict[str, object]:
-    return {"usage": usage(generations[:: form.n or 1], generations), "receipt": receipt_of(generations)}
+    told = {"usage": usage(generations[:: form.n or 1], generations), "receipt": receipt_of(generations)}
+    return told | timings(generations)
 
 
 def _add(choice: dict[str, object], piece: dict[str, object]) -> None:
