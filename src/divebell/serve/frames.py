@@ -60,7 +60,7 @@ def usage(firsts: list[Generation], generations: list[Generation]) -> dict[str, 
 
 
 def timings(generations: list[Generation]) -> dict[str, object]:
-    """How fast an answer was, under llama.cpp's names: milliseconds, and tokens a second. Of several answers, nothing."""
+    """How fast an answer was, under llama.cpp's names: milliseconds, tokens a second. Of several answers, nothing."""
     if len(generations) != 1:
         return {}
     receipt = generations[0].completion().receipt
