@@ -71,6 +71,8 @@ def test_chat_completions_keep_them_apart(client, thinks, stream):
     if not stream:
         message = answer.choices[0].message
         assert (message.reasoning_content, message.content) == (THOUGHT, SAID)
+        told = answer.usage.completion_tokens_details.reasoning_tokens
+        assert 0 < told < answer.usage.completion_tokens
         return
     deltas = [chunk.choices[0].delta for chunk in answer]
     assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == THOUGHT

@@ -9,6 +9,7 @@ from divebell.engine.sampler import TokenLogprob
 from divebell.serve.job import Update
 from divebell.text.events import CallArguments, CallEnd, CallStart, Event
 from divebell.text.parser import Parser
+from divebell.text.tokenizer import Tokenizer
 
 
 class Answer:
@@ -40,6 +41,11 @@ class Answer:
     def finish_reason(self) -> str | None:
         """As OpenAI has it: "stop", "length", "tool_calls"; None before the end."""
         return "tool_calls" if self._reason == "stop" and self.parts.tool_calls else self._reason
+
+    def reasoning_tokens(self, tokenizer: Tokenizer) -> int:
+        """Of the text of its reasoning, as the tokenizer would write it."""
+        reasoning = self.parts.reasoning
+        return len(tokenizer.encode(reasoning, add_special_tokens=False)) if reasoning else 0
 
     @staticmethod
     def _identified(event: Event) -> Event:

@@ -42,10 +42,18 @@ async def whole(served: Offer, form: ChatForm, answers: list[Answer], record: Re
     choices = [_choice(served, form, index, answer) for index, answer in enumerate(answers)]
     return head("chatcmpl", "chat.completion", form.model) | {
         "choices": choices,
-        "usage": usage(generations[:1], generations),
+        "usage": counted(served, answers),
         "receipt": receipt_of(generations),
         **timings(generations),
     }
+
+
+def counted(served: Offer, answers: list[Answer]) -> dict[str, object]:
+    """The usage of all answers; where there was reasoning, how much of it."""
+    generations, tokenizer = [answer.generation for answer in answers], served.llm.tokenizer
+    reasoning = sum(answer.reasoning_tokens(tokenizer) for answer in answers)
+    details = {"completion_tokens_details": {"reasoning_tokens": reasoning}} if reasoning else {}
+    return usage(generations[:1], generations) | details
 
 
 def _choice(served: Offer, form: ChatForm, index: int, answer: Answer) -> dict[str, object]:
@@ -73,7 +81,7 @@ async def chunks(served: Offer, form: ChatForm, answers: list[Answer], record: R
             for piece in stream.pieces(index, answers[index], update):
                 yield piece
     if form.wants_usage:
-        yield stream.usage(generations)
+        yield stream.usage(answers)
     yield DONE
 
 
@@ -105,8 +113,9 @@ class Chunks:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return frame(self._head | {"choices": [choice]} | self._extra)
 
-    def usage(self, generations: list) -> str:
-        told = {"usage": usage(generations[:1], generations), "receipt": receipt_of(generations)}
+    def usage(self, answers: list[Answer]) -> str:
+        generations = [answer.generation for answer in answers]
+        told = {"usage": counted(self._served, answers), "receipt": receipt_of(generations)}
         return frame(self._head | {"choices": []} | told | timings(generations))
 
 

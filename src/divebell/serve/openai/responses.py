@@ -97,19 +97,14 @@ class Telling:
 
     def _usage(self) -> dict[str, Any]:
         generation = self.answer.generation
-        output = len(generation.ids) - generation.given
+        output, tokenizer = len(generation.ids) - generation.given, self._served.llm.tokenizer
         return {
             "input_tokens": generation.given,
             "input_tokens_details": {"cached_tokens": generation.reused or 0, "cache_write_tokens": 0},
             "output_tokens": output,
-            "output_tokens_details": {"reasoning_tokens": self._reasoning_tokens()},
+            "output_tokens_details": {"reasoning_tokens": self.answer.reasoning_tokens(tokenizer)},
             "total_tokens": generation.given + output,
         }
-
-    def _reasoning_tokens(self) -> int:
-        """Of its text, as the tokenizer would write it."""
-        reasoning = self.answer.parts.reasoning
-        return len(self._served.llm.tokenizer.encode(reasoning, add_special_tokens=False)) if reasoning else 0
 
 
 def _text(form: ResponseForm) -> dict[str, Any]:
