@@ -27,6 +27,7 @@ from divebell.weights.pull import resolve
 from peers import machine
 
 BATCH, RANK, ALPHA, RATE = 4, 16, 32, 2e-4
+PACK, RAM = 512, "6GB"
 NAME = "tuned"
 
 
@@ -97,8 +98,8 @@ def divebell(model: str, rows: str, threads: str, out: str) -> None:
     from divebell.tune.settings import Settings
 
     use_threads(int(threads))
-    settings = Settings(batch=BATCH, rank=RANK, alpha=ALPHA, rate=RATE)
-    run, begin = Run("qlora", model, Path(rows), settings), time.process_time()
+    settings = Settings(batch=BATCH, pack=PACK, rank=RANK, alpha=ALPHA, rate=RATE)
+    run, begin = Run("qlora", model, Path(rows), settings, RAM), time.process_time()
     _tell(list(run.train(Path(out))), time.process_time() - begin)
 
 
@@ -110,7 +111,10 @@ def peft(model: str, rows: str, threads: str, _: str) -> None:
 
     torch.set_num_threads(int(threads))
     path = Path(resolve(model))
-    base = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
+    widened = transformers.GgufConfig(dequantize=True)
+    base = transformers.AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=widened
+    )
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=targets, task_type="CAUSAL_LM")
     adapted = get_peft_model(base, config)
@@ -175,7 +179,8 @@ async def _whole(options: argparse.Namespace) -> None:
     answers = ["--out", str(options.out / "answers")]
     before = _divebell("eval", options.model, *test, *answers, *threads)
     if not (options.out / "run" / "adapter" / "adapter_model.safetensors").exists():
-        _divebell("tune", "qlora", options.model, str(rows), "--out", str(options.out / "run"), *threads)
+        limits = ["--pack", str(PACK), "--ram", RAM]
+        _divebell("tune", "qlora", options.model, str(rows), "--out", str(options.out / "run"), *limits, *threads)
     adapter = ["--adapter", f"{NAME}={options.out / 'run' / 'adapter'}"]
     server = Server([options.model, *adapter, *threads], 5.0, options.out)
     await server.start()

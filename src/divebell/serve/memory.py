@@ -7,21 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 
+from divebell.engine.allocator import ARENA_MAX, tell
+
 ARENAS = 2
 EVERY = 2.0  # seconds
-_M_ARENA_MAX = -8  # glibc's malloc.h
 
 
 def share_arenas() -> None:
     """Lets all threads take memory from the same two places; to be called before there are any.
 
     glibc gives each thread a place of its own. What the grammars and answers of ended requests leave free in one is no
-    use to the others, so a server would hold several times what it needs. Other libraries have no such setting.
+    use to the others, so a server would hold several times what it needs.
     """
-    try:
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
-    except (AttributeError, OSError):
-        return
+    tell(ARENA_MAX, ARENAS)
 
 
 def give_back() -> None:

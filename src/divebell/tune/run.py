@@ -10,6 +10,7 @@ import torch
 
 from divebell import models
 from divebell.config import available_memory, parse_bytes
+from divebell.engine.allocator import give_back_at_once
 from divebell.errors import BadInput
 from divebell.models import mtp
 from divebell.text.chat import load_chat
@@ -42,6 +43,8 @@ EXPERTS = "experts.json"
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 0.05, 64
 _EVALUATIONS = 10  # in a run
 _SAVE_SECONDS = 60.0
+_TIGHT = 0.5  # of the memory that may be taken; below it what an allocator keeps does no harm, and saves time
+_PIECE = 1 << 20  # bytes: activations are larger
 
 
 class Run:
@@ -72,10 +75,10 @@ class Run:
             self.objective.aim = Teacher(settings.teacher, self._tokenizer, settings.labels)
         self.training, self.held_out = self._samples()
         self.method, self.trainee = self._method(method), None
-        most = parse_bytes(ram) if ram else int(available_memory() * 0.9)
+        self._ram = parse_bytes(ram) if ram else int(available_memory() * 0.9)
         if TASK_EXPERTS in settings.targets:
-            self._choose_experts(most)
-        self.plan = self._plan(most)
+            self._choose_experts()
+        self.plan = self._plan()
 
     @property
     def steps(self) -> int:
@@ -162,12 +165,12 @@ class Run:
         kinds = tuple("experts" if target == TASK_EXPERTS else target for target in self.settings.targets)
         return Lora(self.settings.rank, self.settings.alpha, kinds, weights)
 
-    def _choose_experts(self, ram: int) -> None:
+    def _choose_experts(self) -> None:
         """Reads the model, if it fits with one expert of each layer."""
         module, config = models.architecture(self.checkpoint.architecture), models.configuration(self.checkpoint)
         stacks = [p.name.partition("experts")[0] for p in module.parameters(config) if p.is_stack]
         self.method.experts = dict.fromkeys(stacks, (0,))
-        self._plan(ram)
+        self._plan()
         self.trainee, own = Trainee(self.checkpoint, self.method.weights), self.settings
         rows = next(shuffled(self.training, len(self.training), own.seed))
         self.method.experts = experts_of(self.trainee, rows, own.expert_share, own.pack)
@@ -181,7 +184,7 @@ class Run:
             with draft(path) as part:
                 part.write_text(json.dumps(self.method.experts) + "\n", encoding="utf-8")
 
-    def _plan(self, ram: int) -> Plan:
+    def _plan(self) -> Plan:
         own, passes = self.settings, self._passes()
         module, config = models.architecture(self.checkpoint.architecture), models.configuration(self.checkpoint)
         self._mtp = mtp.stored(module, config, self.checkpoint) if passes.everything and own.mtp else []
@@ -189,14 +192,16 @@ class Run:
         if not numbers:
             raise BadInput(f"the model has nothing of {', '.join(own.targets)}; known targets: {', '.join(TARGETS)}")
         further = self.objective.memory(models.describe(self.checkpoint), [*self.training, *self.held_out])
-        whole = plan(self.checkpoint, self.method.weights, numbers, passes, self.training, own, ram, further)
-        whole.check(ram)
+        whole = plan(self.checkpoint, self.method.weights, numbers, passes, self.training, own, self._ram, further)
+        whole.check(self._ram)
         return whole
 
     def _passes(self) -> Passes:
         return Passes(isinstance(self.method, Full), self.objective.forwards, self.objective.aim.multiply_adds)
 
     def _load(self) -> None:
+        if self.plan.bytes > self._ram * _TIGHT:
+            give_back_at_once(_PIECE)
         self.trainee = self.trainee or Trainee(self.checkpoint, self.method.weights, bool(self._mtp))
         self.trained = self.method.attach(self.trainee)
         if self.plan.recompute:
