@@ -3,7 +3,8 @@
 import pytest
 from browser import seen
 
-GOOD = "<!doctype html><body style='background:#fff;color:#000'><p>short</p>"
+GOOD = """<!doctype html><meta name=viewport content="width=device-width">
+<body style="background:#fff;color:#000"><p>short</p>"""
 
 
 def test_a_good_page_has_nothing_to_tell(tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -11,7 +12,28 @@ from pathlib import Path
 import httpx
 from websockets.sync.client import connect
 
+PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PATIENCE = 20.0  # seconds
+# WCAG 2.2's contrast of what `ink` gives of an element with the nearest background that can be seen.
+CONTRAST = """
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+  const ground = at => {
+    for (; at; at = at.parentElement) {
+      const colour = numbers(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const luminance = colour => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
+    const c = colour[i] / 255;
+    return sum + weight * (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  }, 0);
+  const ink = at => numbers(getComputedStyle(at)[at.closest("svg") ? "fill" : "color"]);
+  const contrast = at => {
+    const [low, high] = [luminance(ink(at)), luminance(ground(at))].sort((x, y) => x - y);
+    return (high + 0.05) / (low + 0.05);
+  };
+"""
 _LISTENING = re.compile(r"DevTools listening on ws://([\d.:]+)/")
 
 

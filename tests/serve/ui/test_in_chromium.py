@@ -1,15 +1,12 @@
 """The page in a real browser: by keyboard, at a phone's width, in light and in dark, with a console that is silent."""
 
-import shutil
-
 import pytest
-from chromium import tab
+from chromium import CONTRAST, PROGRAM, tab
 from nicegui.testing.general import nicegui_reset_globals
 from servers import running, service_of, slow
 
 from divebell.serve.limits import Limits
 
-PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium"),
@@ -21,25 +18,12 @@ SAID = "[...document.querySelectorAll('.said')].map(e => e.innerText).join('|')"
 UNNAMED = """[...document.querySelectorAll('button')]
   .filter(button => !button.textContent.replace(/^[a-z_]+$/, '').trim() && !button.ariaLabel)
   .map(button => button.outerHTML)"""  # the text of an icon is its name
-FAINT = """(() => {
-  const parts = color => color.match(/[\\d.]+/g).map(Number);
-  const light = color => {
-    const [r, g, b] = parts(color).slice(0, 3).map(part => part / 255)
-      .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = element => {
-    const color = getComputedStyle(element).backgroundColor;
-    return (parts(color)[3] ?? 1) === 1 || !element.parentElement ? color : behind(element.parentElement);
-  };
-  const contrast = element => {
-    const [low, high] = [light(behind(element)), light(getComputedStyle(element).color)].sort((a, b) => a - b);
-    return (high + 0.05) / (low + 0.05);
-  };
+FAINT = f"""(() => {{
+  {CONTRAST}
   const shown = [...document.querySelectorAll('.answer p, .said, .quiet, .q-tab__label, .q-btn, .q-item__label')]
     .filter(element => element.offsetParent && element.innerText.trim() && !element.disabled);
   return shown.filter(element => contrast(element) < 4.5).map(element => element.innerText + ' ' + contrast(element));
-})()"""
+}})()"""
 DROP = """(() => {
   const data = new DataTransfer();
   data.items.add(new File(['forty-two'], 'notes.txt', {type: 'text/plain'}));
