@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -106,8 +107,9 @@ def tab(program: str, folder: Path):
     """An empty page of a browser that knows nothing and has no windows."""
     options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
     command = [program, *options, "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
+    environment = os.environ | {"TMPDIR": str(folder)}  # it leaves something behind when it is ended
     with (folder / "told.txt").open("w+") as told:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told, env=environment)
         try:
             place = _place(folder / "told.txt")
             [page] = [each for each in httpx.get(f"http://{place}/json/list").json() if each["type"] == "page"]
