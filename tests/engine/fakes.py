@@ -11,7 +11,8 @@ from divebell.engine.cache import Cache
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
 from divebell.engine.generation import Generation
-from divebell.engine.llm import LLM, Limits
+from divebell.engine.llm import LLM
+from divebell.engine.prompt import Limits
 from divebell.engine.sampling import Sampling
 from divebell.engine.sequence import Sequence
 from divebell.engine.store import Store

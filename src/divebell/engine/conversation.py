@@ -23,10 +23,12 @@ class Piece:
 
 
 class Reply(Iterator[Piece]):
-    """A streamed answer to a conversation. Closing it ends it. Calls of tools are in `completion` alone."""
+    """A streamed answer to a conversation. Closing it ends it. Calls of tools are in `completion` alone.
 
-    def __init__(self, stream: Stream, parser: Parser):
-        self._stream, self._parser = stream, parser
+    must_call: it can be nothing but calls."""
+
+    def __init__(self, stream: Stream, parser: Parser, must_call: bool = False):
+        self._stream, self._parser, self._must_call = stream, parser, must_call
         self._pieces: list[Piece] = []
         self._answer = Answer()
         self._flushed = False
@@ -41,7 +43,7 @@ class Reply(Iterator[Piece]):
     def _read(self) -> None:
         text = next(self._stream, None)
         self._flushed = text is None
-        for event in self._parser.push(text) if text is not None else self._parser.flush(self._cut):
+        for event in self._parser.push(text) if text is not None else self._parser.flush(self._cut, self._must_call):
             self._answer.add(event)
             if isinstance(event, Reasoning | Content) and event.text:
                 self._pieces.append(Piece(event.text, reasoning=isinstance(event, Reasoning)))

@@ -1,7 +1,6 @@
 """A loaded model, as people use it from Python."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from divebell.engine.conversation import Conversation, Reply
 from divebell.engine.engine import Engine, Stream
 from divebell.engine.generation import Generation
 from divebell.engine.grammar import Grammars
+from divebell.engine.prompt import ChatPrompt, Limits
 from divebell.engine.reading import Reading, Rows, Scores
 from divebell.engine.sampling import CONSTRAINTS, Sampling
 from divebell.engine.voice import Voice, is_beyond
@@ -23,27 +23,6 @@ from divebell.text.parser import Parser
 from divebell.weights.adapter import read_adapter
 
 Prompt = str | Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """vocabulary: ids the model has. context: tokens that prompt and answer may have together. longest: the context
-    that the model could have been loaded with, if memory allows."""
-
-    vocabulary: int
-    context: int
-    longest: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChatPrompt:
-    """A conversation as the model reads it. text: what the answer continues; ids: its tokens.
-
-    goes_on: the answer is the rest of a message that has begun."""
-
-    text: str
-    ids: list[int]
-    goes_on: bool = False
 
 
 class LLM:
@@ -158,14 +137,17 @@ class LLM:
         messages: Sequence[Mapping[str, object]],
         tools: Sequence[Mapping[str, object]] | None = None,
         template_variables: Mapping[str, object] | None = None,
+        tool_choice: str | Mapping[str, object] = "auto",
         **options,
     ) -> Completion:
         """Answers a conversation in the model's own chat format.
 
         messages: {"role": "system" | "user" | "assistant" | "tool", "content": text}, ...; tools: as OpenAI's API has
         them; calls of them come as the completion's `tool_calls`. template_variables: handed to the chat template.
+        tool_choice: "auto", "none", "required", or a tool as OpenAI's API names it: then the answer is calls, whose
+        arguments follow the tool's schema.
         """
-        with self.reply(messages, tools, template_variables, **options) as reply:
+        with self.reply(messages, tools, template_variables, tool_choice, **options) as reply:
             for _ in reply:
                 pass
         return reply.completion
@@ -175,13 +157,18 @@ class LLM:
         messages: Sequence[Mapping[str, object]],
         tools: Sequence[Mapping[str, object]] | None = None,
         template_variables: Mapping[str, object] | None = None,
+        tool_choice: str | Mapping[str, object] = "auto",
         **options,
     ) -> Reply:
         """`chat` as a stream of pieces, reasoning and answer told apart."""
+        tools, must_call = None if tool_choice == "none" else tools, tool_choice not in ("auto", "none")
         prompt = self.chat_prompt(messages, tools, template_variables)
-        generation, parser = self.answer(prompt, tools, **self._with_recommended(options))
+        if must_call and options.get("grammar") is not None:
+            raise BadInput("grammar is given, and a tool_choice that holds the answer to another one; leave one out")
+        held = {"grammar": self.chat_format.call_grammar(tools or (), tool_choice)} if must_call else {}
+        generation, parser = self.answer(prompt, tools, **self._with_recommended({**options, **held}))
         self._engine.start(generation)
-        return Reply(Stream(self._engine, generation), parser)
+        return Reply(Stream(self._engine, generation), parser, must_call)
 
     def chat_prompt(
         self,

@@ -11,7 +11,8 @@ from divebell.engine.core import Core
 from divebell.engine.engine import Engine
 from divebell.engine.identity import identity
 from divebell.engine.info import info_of
-from divebell.engine.llm import LLM, Limits
+from divebell.engine.llm import LLM
+from divebell.engine.prompt import Limits
 from divebell.engine.recommended import recommended_sampling
 from divebell.engine.residence import bring_in
 from divebell.engine.store import Store

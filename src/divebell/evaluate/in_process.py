@@ -11,7 +11,8 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from divebell.engine.generation import Generation
 from divebell.engine.identity import file_identity
-from divebell.engine.llm import LLM, ChatPrompt
+from divebell.engine.llm import LLM
+from divebell.engine.prompt import ChatPrompt
 from divebell.engine.sequence import Sequence as Run
 from divebell.errors import BadInput
 from divebell.evaluate.cost import Cost

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from divebell.engine.llm import ChatPrompt
+from divebell.engine.prompt import ChatPrompt
 from divebell.serve.answer import Answer
 from divebell.serve.refusal import Refusal
 from divebell.serve.served import Offer, seeded

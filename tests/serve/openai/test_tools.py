@@ -4,6 +4,8 @@ import openai
 import pytest
 from tools import OPENAI, ROME, call, check, saying
 
+from divebell.errors import BadInput
+
 ASK = {"model": "small", "messages": [{"role": "user", "content": "Weather?"}], "tools": OPENAI, "max_tokens": 300}
 TWO = "Let me see." + call("weather", ROME) + "\n" + call("clock", {})
 
@@ -120,3 +122,32 @@ def test_what_can_t_be_honoured_is_refused_by_name(client, fields, param, says):
         client.chat.completions.create(**{**ASK, "extra_body": fields})
     assert says in caught.value.body["message"]
     assert caught.value.param == param
+
+
+NAMED = {"type": "function", "function": {"name": "weather"}}
+
+
+@pytest.mark.parametrize("choice", ["required", NAMED])
+def test_python_has_the_same_choice(server, choice):
+    llm = server.service.models["small"].llm
+    answer = llm.chat(ASK["messages"], OPENAI[:1], tool_choice=choice, max_tokens=300, seed=1)
+    assert (answer.text, answer.tool_calls[0].name) == ("", "weather")
+    check(json.loads(answer.tool_calls[0].arguments))
+    for length in range(1, 12):
+        cut = llm.chat(ASK["messages"], OPENAI, tool_choice=choice, max_tokens=length, seed=1)
+        assert (cut.text, cut.finish_reason) == ("", "length")
+    assert llm.chat(ASK["messages"], OPENAI, tool_choice="none", max_tokens=5).tool_calls == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"tool_choice": "required"}, "there are no tools"),
+        ({"tools": OPENAI, "tool_choice": "any"}, "tool_choice is 'any'; allowed: 'required'"),
+        ({"tools": OPENAI, "tool_choice": "required", "grammar": saying("x")}, "leave one out"),
+        ({"tools": OPENAI, "tool_choice": "required", "regex": "x"}, "regex and grammar are both given"),
+    ],
+)
+def test_and_is_told_what_can_t_be(server, options, says):
+    with pytest.raises(BadInput, match=says):
+        server.service.models["small"].llm.chat(ASK["messages"], **options)
