@@ -104,9 +104,9 @@ inline void add_ends(const Weight& w, int64_t first, int64_t n, int64_t whole, i
     for (int i = 0; i < N; ++i) add_lanes(lanes[i], n, groups, out + i * stride);
 }
 
-// A function of its own: within the one that knows all formats GCC runs out of registers.
+// A function of its own: within the one that knows all formats GCC runs out of registers. All that it calls becomes part of it.
 template <class S, class B, int N>
-__attribute__((noinline)) void rows_of_eights(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
+__attribute__((noinline, flatten)) void rows_of_eights(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
     alignas(32) uint8_t copy[B::chunk_bytes];
     const int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols, joined = joined_groups<B>(in.cols), ahead = fetched_ahead(w);
     const uint8_t* end = w.row(first + n);

@@ -205,7 +205,7 @@ void add_ends_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& 
 }
 
 template <class S, class B>
-__attribute__((noinline)) void block_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t begin, int64_t end, float* out, int64_t stride) {
+__attribute__((noinline, flatten)) void block_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t begin, int64_t end, float* out, int64_t stride) {
     Unpacked<S, B> panel[panel_rows];
     TokenSums* const kept = token_sums;  // to look it up once: finding a thread's own memory is a call
     const uint8_t* next = in.next ? in.next : w.row(first + n);
