@@ -70,7 +70,7 @@ async def _one(kind: str, measures: Measures, options: argparse.Namespace) -> di
         case "first_token":
             return await measures.first_token(options.prompt)
         case "beside":
-            return await measures.beside(options.long, options.seconds)
+            return await measures.beside(options.long, options.seconds, options.cached)
         case _:
             return await measures.turns(options.turns, options.tokens)
 
@@ -146,6 +146,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of 1, 2, 4, 8 and 16 at once")
     parser.add_argument("--prompt", type=int, default=8000, help="tokens of the one that comes again")
     parser.add_argument("--long", type=int, default=16000, help="tokens of the prompt beside an answer")
+    parser.add_argument("--cached", type=int, default=0, help="of those that are in the cache already")
     parser.add_argument("--seconds", type=float, default=60, help="of it at most")
     parser.add_argument("--turns", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)

@@ -69,17 +69,20 @@ class Measures:
     async def _changed(self, prompt: Sequence[int]) -> float:
         return (await self._client.ask([*prompt[:-SHORT], *self._ids(SHORT)], 1)).first
 
-    async def beside(self, tokens: int, seconds: float) -> dict[str, Any]:
+    async def beside(self, tokens: int, seconds: float, cached: int) -> dict[str, Any]:
         """Seconds of a token of an answer, before, while and after a long prompt is read for some time; and how many
         times as many while as without it, by the clock and by the server's processor time, which says more where
-        other programs come and go."""
+        other programs come and go. cached: tokens of the prompt that are read before, by themselves."""
         context = await self._client.context()
+        prompt = self._ids(min(tokens, context - SHORT))
+        if cached:
+            await self._client.ask(prompt[:cached], 1)
         answer, load = Answer(), os.getloadavg()[0]
         writing = asyncio.create_task(self._client.ask(self._ids(SHORT), context - 2 * SHORT, answer))
         await self._written(answer, SETTLED, writing)
         before = await self._alone(answer, writing)
         computed, begin = await self._computed(), self._moment(answer)
-        reading = asyncio.create_task(self._client.ask(self._ids(min(tokens, context - SHORT)), 1))
+        reading = asyncio.create_task(self._client.ask(prompt, 1))
         done, _ = await asyncio.wait({reading}, timeout=seconds)
         reading.cancel()
         busy, end = begin.until(ended := self._moment(answer)), monotonic()
@@ -91,7 +94,8 @@ class Measures:
         figures = {"alone": alone.clock, "busy": busy.clock, "ratio": busy.clock / alone.clock, "late": late}
         figures["ratio_of_processor_time"] = busy.processor / alone.processor
         read = "whole" if done else f"{seconds:g} s, some {computed:,} of it"
-        return {"tokens": min(tokens, context - SHORT), "load": load, "read": read} | figures
+        read += f", after {cached:,} of it" if cached else ""
+        return {"tokens": len(prompt), "load": load, "read": read} | figures
 
     async def _computed(self) -> int:
         return round((await self._server.figures(self._client.http))["computed_tokens_total"])
