@@ -1,5 +1,6 @@
 """The request of /v1/chat/completions."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from divebell.engine.sampling import CONSTRAINTS
 from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
 from divebell.serve.openai.fields import MOST_TOP_LOGPROBS, Drawing
+from divebell.serve.openai.names import Participant, told_apart
 from divebell.serve.openai.templating import Templating
 from divebell.serve.openai.tools import (
     CacheControl,
@@ -35,13 +37,13 @@ Content = str | list[TextPart]
 class Instructions(Form):
     role: Literal["system", "developer"]
     content: Content
-    name: Absent = None
+    name: Participant | None = None
 
 
 class Asking(Form):
     role: Literal["user"]
     content: Content
-    name: Absent = None
+    name: Participant | None = None
 
 
 class Answered(Form):
@@ -55,7 +57,7 @@ class Answered(Form):
     reasoning_content: str | None = None
     tool_calls: list[Call] | None = None
     prefix: bool | None = None
-    name: Absent = None
+    name: Participant | None = None
     refusal: Absent = None
     audio: Absent = None
     function_call: Absent = None
@@ -101,7 +103,7 @@ class ChatForm(Drawing, Templating):
     def question(self, limits: Limits) -> Question:
         choice = self.tool_choice or "auto"
         return Question(
-            messages=[plain(message) for message in self.messages],
+            messages=conversation(self.messages),
             tools=[described(tool) for tool in self.tools or ()],
             choice=choice if isinstance(choice, str) else choice.model_dump(),
             parallel=self.parallel_tool_calls is not False,
@@ -146,8 +148,12 @@ class ChatForm(Drawing, Templating):
         return options
 
 
-def plain(message: Form) -> dict[str, object]:
+def conversation(messages: Iterable[Form]) -> list[dict[str, object]]:
     """As `LLM.chat` has it."""
+    return told_apart([plain(message) for message in messages])
+
+
+def plain(message: Form) -> dict[str, object]:
     left_out = {"annotations": True, "prefix": True, "tool_calls": {"__all__": {"index"}}}
     message = message.model_dump(exclude_none=True, exclude=left_out)
     if isinstance(message.get("content"), list):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from divebell.serve.admin import service_of
 from divebell.serve.form import Form, StrictRoute
-from divebell.serve.openai.chat_form import Message, plain
+from divebell.serve.openai.chat_form import Message, conversation
 from divebell.serve.openai.completions_form import TokenId
 from divebell.serve.openai.templating import Templating
 from divebell.serve.openai.tools import Tool, described
@@ -39,7 +39,7 @@ class TokenizeForm(Templating):
 
     def _question(self) -> Question:
         return Question(
-            messages=[plain(message) for message in self.messages],
+            messages=conversation(self.messages),
             tools=[described(tool) for tool in self.tools or ()],
             thinking=self.wanted_thinking(),
             variables=self.variables,
