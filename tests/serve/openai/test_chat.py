@@ -162,6 +162,14 @@ def test_a_conversation_of_other_clients_is_taken(client, server):
     assert client.chat.completions.create(**ASK | {"messages": messages}).choices
 
 
+def test_participants_are_told_apart(client, server):
+    messages = [{"role": "user", "content": text, "name": name} for text, name in (("Hi", "anna"), ("No", "bert"))]
+    answer = client.chat.completions.create(**ASK | {"messages": messages, "max_tokens": 1})
+    text = "[user]anna: Hi[user]bert: No[assistant]"
+    tokenizer = server.service.models["small"].llm.tokenizer
+    assert answer.usage.prompt_tokens == len(tokenizer.encode(text, add_special_tokens=False))
+
+
 def test_harmless_fields_are_taken(client):
     harmless = {
         "user": "anna",
