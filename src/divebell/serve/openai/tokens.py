@@ -65,8 +65,8 @@ async def tokenize(form: TokenizeForm, request: Request) -> dict[str, object]:
 async def detokenize(form: DetokenizeForm, request: Request) -> dict[str, str]:
     """The text of tokens."""
     served = service_of(request).model(form.model, record_of(request.scope))
-    wrong = next((id for id in form.tokens if id >= served.llm.vocabulary), None)
-    if wrong is not None:
-        message = f"tokens: {wrong} is not in the vocabulary, which is 0 to {served.llm.vocabulary - 1}"
+    highest = max(form.tokens, default=0)
+    if highest >= served.llm.vocabulary:
+        message = f"tokens: {highest} is not in the vocabulary, which is 0 to {served.llm.vocabulary - 1}"
         raise Refusal(400, message, param="tokens")
-    return {"prompt": served.llm.tokenizer.decode(form.tokens, skip_special_tokens=False)}
+    return {"prompt": await asyncio.to_thread(served.llm.tokenizer.decode, form.tokens, skip_special_tokens=False)}
