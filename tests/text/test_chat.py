@@ -280,23 +280,21 @@ def test_a_reminder_is_refused_where_it_would_be_lost():
 @pytest.mark.parametrize("template", [CHATML, R1_LIKE], ids=["chatml", "r1"])
 @pytest.mark.parametrize("begun", ["Once upon", " é\n  x", "<｜User｜>q"])
 def test_a_message_that_goes_on_ends_where_transformers_ends_it(theirs, template, begun):
-    talk = [user(begun), assistant("a"), user("q"), assistant(begun)]
-    expected = theirs.apply_chat_template(talk, chat_template=template, tokenize=False, continue_final_message=True)
-    chat = ChatFormat({"default": template}, NAMED)
-    assert chat.unfinished(talk) == expected
+    talk, chat = [user(begun), assistant("a"), user("q"), assistant(begun)], ChatFormat({"default": template}, NAMED)
+    given = {"chat_template": template, "tokenize": False, "continue_final_message": True}
+    assert chat.unfinished(talk) == theirs.apply_chat_template(talk, **given)
     assert chat.unfinished([*talk[:-1], assistant(f"{begun} \n")]).endswith(f"{begun} \n")
 
 
 @pytest.mark.parametrize("code", [v32, v4])
 def test_so_it_does_in_prompts_made_by_code(code):
-    text = ChatFormat({}, {}, code=code).unfinished([user("q"), assistant("Once", reasoning_content="r")])
-    assert text.endswith("<｜User｜>q<｜Assistant｜><think>r</think>Once")
+    chat, begun = ChatFormat({}, {}, code=code), assistant("Once", reasoning_content="r")
+    assert chat.unfinished([user("q"), begun]).endswith("<｜User｜>q<｜Assistant｜><think>r</think>Once")
 
 
 def test_only_a_text_of_the_assistant_s_can_go_on():
-    chat = ChatFormat({"default": CHATML}, {})
     for last in (user("x"), assistant("x", tool_calls=[CALL]), assistant([{"type": "text", "text": "x"}])):
         with pytest.raises(BadInput, match="messages: the last one is to go on, so it must be the assistant's"):
-            chat.unfinished([user("q"), last])
+            ChatFormat({"default": CHATML}, {}).unfinished([user("q"), last])
     with pytest.raises(BadTemplate, match="leaves out the end of the last message"):
-        ChatFormat({"default": "{{ messages[0].content }}"}, {}).unfinished([user("q"), assistant("x")])
+        ChatFormat({"default": "x"}, {}).unfinished([user("q"), assistant("x")])

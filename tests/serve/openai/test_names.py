@@ -6,7 +6,7 @@ def message(role, content, name=None, **more):
 
 
 def test_one_participant_of_a_role_needs_no_name():
-    given = [message("user", "a", "anna"), message("assistant", "b", "helper"), message("user", "c", "anna")]
+    given = [message("user", "a", "anna"), message("assistant", "b", "bot"), message("user", "c", "anna")]
     assert told_apart(given) == [message("user", "a"), message("assistant", "b"), message("user", "c")]
 
 
