@@ -1,4 +1,4 @@
-"""LoRA beside blocks of 4 bits, against transformers and peft with the same weights in bfloat16, on the same rows.
+"""LoRA beside blocks of 4 bits, against transformers and peft with the same weights widened, on the same rows.
 
     python benchmarks/bench_lora.py GSM8K/train.jsonl --rows 8 --rounds 2 --threads 1
     python benchmarks/bench_lora.py GSM8K/train.jsonl --rows 500 --out FOLDER --questions 200 --data BENCHMARKS
@@ -54,6 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of peft's weights")
     parser.add_argument("--questions", type=int, help="of the test, before and after a whole run")
     parser.add_argument("--data", type=Path, help="a folder with the benchmark's rows, as divebell eval takes it")
     parser.add_argument("--out", type=Path, default=Path("lora"))
@@ -86,12 +87,21 @@ def _tokens(options: argparse.Namespace, folder: Path, rows: Path) -> Path:
 def _run(side: str, options: argparse.Namespace, rows: str, out: Path) -> dict[str, Any]:
     """tokens, seconds, cpu_seconds (divebell's with loading), bytes (the most at once), losses."""
     load = os.getloadavg()[0]
-    command = [sys.executable, __file__, f"--{side}", options.model, rows, str(options.threads), str(out)]
+    command = [
+        sys.executable,
+        __file__,
+        f"--{side}",
+        options.model,
+        rows,
+        str(options.threads),
+        str(out),
+        options.dtype,
+    ]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1]) | {"load_average_before": load}
 
 
-def divebell(model: str, rows: str, threads: str, out: str) -> None:
+def divebell(model: str, rows: str, threads: str, out: str, _: str) -> None:
     """In a process of its own."""
     from divebell.tune.model import use_threads
     from divebell.tune.run import Run
@@ -103,7 +113,7 @@ def divebell(model: str, rows: str, threads: str, out: str) -> None:
     _tell(list(run.train(Path(out))), time.process_time() - begin)
 
 
-def peft(model: str, rows: str, threads: str, _: str) -> None:
+def peft(model: str, rows: str, threads: str, _: str, dtype: str) -> None:
     """In a process of its own."""
     import torch
     import transformers
@@ -113,7 +123,7 @@ def peft(model: str, rows: str, threads: str, _: str) -> None:
     path = Path(resolve(model))
     widened = transformers.GgufConfig(dequantize=True)
     base = transformers.AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.bfloat16, quantization_config=widened
+        path.parent, gguf_file=path.name, dtype=getattr(torch, dtype), quantization_config=widened
     )
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=targets, task_type="CAUSAL_LM")
