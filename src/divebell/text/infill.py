@@ -7,11 +7,7 @@ from divebell.errors import BadInput
 # In front of what comes before, of what comes after, and of what is wanted, in the order prefix, suffix, middle of
 # "Efficient Training of Language Models to Fill in the Middle" (arXiv 2207.14255, section 3).
 MARKS = (
-    (
-        "<｜fim▁begin｜>",
-        "<｜fim▁hole｜>",
-        "<｜fim▁end｜>",
-    ),  # DeepSeek-Coder, V2, V3
+    ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek-Coder, V2, V3
     ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen2.5, Qwen2.5-Coder
     ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, Granite
 )
