@@ -11,7 +11,7 @@ from divebell.errors import BadInput
 
 LEAST_TOKENS = 2048  # to learn from
 _LAYERWISE_TOKENS = 16384  # at most
-_HOW = {"context": 512, "pack": 1024, "batch": 4, "rate": 1e-5}
+_HOW = {"context": 512, "pack": 1024, "batch": 4, "rate": 3e-5}
 _FIGURES = "figures.json"
 _BYTES = 32  # of a number on disk: three checkpoints (4 + 2 + 2), a state and the next (12 each)
 
