@@ -29,7 +29,7 @@ FEWEST = 8  # later samples of one life that say anything
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """seconds: since the process was started. memory: bytes that are not of mapped files."""
+    """seconds: since the process was started, by `Server.clock`. memory: bytes that are not of mapped files."""
 
     seconds: float
     memory: int
@@ -54,10 +54,10 @@ class Server:
     async def start(self) -> None:
         """Until it listens; `ready` is for the caller to set."""
         self.lives.append([])
-        self._started = monotonic()
         environment = os.environ | {"DIVEBELL_API_KEYS": f"soak:{KEY}"}
         with self._notes.open("w") as notes, (self._folder / "access.log").open("a") as access:
             self._process = subprocess.Popen(self._command, stdout=access, stderr=notes, env=environment)
+        self._started = self.clock()
         self.url = await self.within(START_SECONDS, self._listening())
 
     async def _listening(self) -> str:
@@ -124,7 +124,7 @@ class Server:
         except OSError:  # it has just been killed
             return
         if found := re.search(r"^Anonymous:\s+(\d+) kB", text, re.MULTILINE):
-            self.lives[-1].append(Sample(monotonic() - self._started, int(found[1]) * 1024))
+            self.lives[-1].append(Sample(self.clock() - self._started, int(found[1]) * 1024))
 
     def cpu_seconds(self) -> float:
         """User and system time so far, of all threads."""

@@ -86,8 +86,8 @@ inline __m256i alternate_words(const uint8_t* p) { return _mm256_castps_si256(al
 
 // Words: 8 bytes at `first`, 8 at `second`.
 inline __m128i two_eights(const uint8_t* first, const uint8_t* second) {
-    __m128d low = _mm_load_sd(reinterpret_cast<const double*>(first));
-    return _mm_castpd_si128(_mm_loadh_pd(low, reinterpret_cast<const double*>(second)));
+    __m128i low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(first));
+    return _mm_castpd_si128(_mm_loadh_pd(_mm_castsi128_pd(low), reinterpret_cast<const double*>(second)));
 }
 // The 8 binary16 numbers that stand at p, p + Stride, ...: each is loaded with what is around it to where it belongs.
 template <int Stride>
