@@ -34,6 +34,15 @@ class Seen:
     smallest: float
     told: list[str]
 
+    def suits_a_phone(self, dark: bool) -> None:
+        """dark: what is wished for."""
+        assert self.told == []
+        assert self.width <= PHONE
+        assert self.dark == dark
+        assert self.contrast >= 4.5
+        assert self.smallest >= 12
+        assert self.texts > 30
+
 
 def seen(page: str, folder: Path, dark: bool) -> Seen:
     """page: HTML. folder: for the file and the browser's own. Skips the test where there is no Chromium."""
