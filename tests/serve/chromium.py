@@ -9,6 +9,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 from websockets.sync.client import connect
@@ -60,7 +61,7 @@ class Tab:
     def _note(self, told: dict) -> None:
         match told:
             case {"method": "Runtime.exceptionThrown", "params": {"exceptionDetails": details}}:
-                self.problems.append(json.dumps(details)[:500])
+                self.problems.append(details.get("exception", details).get("description", details["text"]))
             case {"method": "Log.entryAdded", "params": {"entry": {"level": "error", "text": text}}}:
                 self.problems.append(text)
 
@@ -107,8 +108,8 @@ def tab(program: str, folder: Path):
     """An empty page of a browser that knows nothing and has no windows."""
     options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
     command = [program, *options, "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
-    environment = os.environ | {"TMPDIR": str(folder)}  # it leaves something behind when it is ended
-    with (folder / "told.txt").open("w+") as told:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as left, (folder / "told.txt").open("w+") as told:
+        environment = os.environ | {"TMPDIR": left}  # where it leaves its socket; a socket's path must be short
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told, env=environment)
         try:
             place = _place(folder / "told.txt")

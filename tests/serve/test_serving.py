@@ -23,7 +23,7 @@ async def measured(folder, place, tokenizer):
         return {
             "throughput": await measures.throughput(8, 1),
             "first_token": await measures.first_token(600),
-            "beside": await measures.beside(600, 1),
+            "beside": await measures.beside(600, 1, 0),
             "turns": await measures.turns(10, 6),
         }
     finally:

@@ -17,7 +17,7 @@ def of_page(path: str) -> bool:
 
 def as_looked_up(scope: Scope) -> Scope:
     """A slash at the end of a path makes no difference; HEAD is a GET whose body the server's protocol leaves out."""
-    path = scope["path"] if of_page(scope["path"]) else scope["path"].rstrip("/") or PAGE
+    path = scope["path"] if of_page(scope["path"]) else scope["path"].rstrip("/") or scope["path"]
     method = {"method": "GET"} if scope.get("method") == "HEAD" else {}
     return {**scope, "path": path} | method
 
