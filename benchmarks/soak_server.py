@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import monotonic
+from time import clock_gettime, monotonic
 from typing import Any, TypeVar
 
 import httpx
@@ -127,9 +127,9 @@ class Server:
             self.lives[-1].append(Sample(self.clock() - self._started, int(found[1]) * 1024))
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, of all threads."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """User and system time so far, of all threads: to the nanosecond, by the process's own clock, whose number
+        clock_getcpuclockid(3) would tell."""
+        return clock_gettime((~self._process.pid << 3) | 2)
 
     async def figures(self, client: httpx.AsyncClient) -> dict[str, float]:
         """Of /metrics, by name without the prefix: waiting, cached_tokens_total, cache_pages_free, ..."""
