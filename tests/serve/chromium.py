@@ -106,7 +106,14 @@ class Tab:
 @contextmanager
 def tab(program: str, folder: Path):
     """An empty page of a browser that knows nothing and has no windows."""
-    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+    options = (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--hide-scrollbars",
+    )
     command = [program, *options, "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
     with TemporaryDirectory(ignore_cleanup_errors=True) as left, (folder / "told.txt").open("w+") as told:
         environment = os.environ | {"TMPDIR": left}  # where it leaves its socket; a socket's path must be short

@@ -53,7 +53,7 @@ def ask(page, text):
     page.press(*ENTER)
 
 
-def test_a_question_is_asked_stopped_edited_and_kept_by_keyboard(page):
+def a_question_is_asked_stopped_edited_and_kept_by_keyboard(page):
     ask(page, "First question")
     page.wait(f"{SAID} === 'First question'")
     page.wait("document.querySelector('button[aria-label=Stop]')")
@@ -72,16 +72,14 @@ def test_a_question_is_asked_stopped_edited_and_kept_by_keyboard(page):
     assert page.value("document.querySelectorAll('.q-drawer .q-item').length") == 1
 
 
-def test_a_file_that_is_dropped_is_part_of_the_question(page):
+def a_file_that_is_dropped_is_part_of_the_question(page):
     page.value(DROP)
     page.wait("document.querySelector('.q-chip')?.innerText.includes('notes.txt')")
     ask(page, "What is in it?")
     page.wait(f"{SAID}.includes('forty-two') && {SAID}.includes('What is in it?') && {FIGURES} === 1")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_it_can_be_read_at_every_width_in_light_and_dark(page, width, dark):
+def it_can_be_read_at_every_width_in_light_and_dark(page, width, dark):
     page.look(width, 740, dark)
     page.wait(f"document.body.classList.contains('body--dark') === {'true' if dark else 'false'}")
     assert page.value("document.scrollingElement.scrollWidth") == width
@@ -90,12 +88,23 @@ def test_it_can_be_read_at_every_width_in_light_and_dark(page, width, dark):
     assert page.value(UNNAMED) == []
 
 
-def test_the_machine_s_figures_are_alive(page):
+def the_machine_s_figures_are_alive(page):
     page.look(1280, 740, dark=False)
     page.value("[...document.querySelectorAll('.q-tab')].find(e => /machine/i.test(e.innerText)).click()")
     page.wait("/tokens\\/s/.test(document.body.innerText) && /\\d of [\\d,]+ pages/.test(document.body.innerText)")
 
 
-def test_nothing_was_amiss(page):
+def nothing_was_amiss(page):
     page.value("1")
     assert page.problems == []
+
+
+def test_a_person_uses_it(page):
+    """One test, as each step goes on from what the last one left."""
+    a_question_is_asked_stopped_edited_and_kept_by_keyboard(page)
+    a_file_that_is_dropped_is_part_of_the_question(page)
+    for width in (360, 1280):
+        for dark in (False, True):
+            it_can_be_read_at_every_width_in_light_and_dark(page, width, dark)
+    the_machine_s_figures_are_alive(page)
+    nothing_was_amiss(page)
