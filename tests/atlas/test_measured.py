@@ -1,5 +1,7 @@
 """The six forms that are timed have the released model's counts, run in the engine, and are held against the first."""
 
+from pathlib import Path
+
 import pytest
 
 from divebell.atlas import grouped_moe, measured
@@ -11,6 +13,7 @@ from divebell.costs.settings import Settings
 from divebell.models import deepseek_v2
 from divebell.models.fields import Fields
 from divebell.weights.formats import F32
+from divebell.weights.strict_json import read_object
 
 FORMS = {(form.experts, form.attention): form.shape for form in measured.forms()}
 SMALL = {
@@ -87,3 +90,10 @@ def test_what_the_formula_says_of_a_processor():
     # Neither 27 times the weights nor 27 times the cache are read in any form of this shape.
     assert not any(one.context for one in reaches)
     assert max(one.greatest for one in reaches) < FORMS[False, "full"].active / FORMS[True, "latent (MLA)"].active + 1
+
+
+def test_the_shape_is_the_one_that_benchmarks_run():
+    name = "deepseek-v2-lite.json"
+    ours = read_object(Path(measured.__file__).parent / name, "config")
+    released = read_object(Path(__file__).parents[2] / "benchmarks" / "configs" / name, "config")
+    assert ours.items() <= released.items()

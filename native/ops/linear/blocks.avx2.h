@@ -26,14 +26,17 @@ inline void transpose_words(__m256i* v) {
     }
 }
 
+inline __m256i two_pieces(const uint8_t* first, const uint8_t* second) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(first)), load16(second), 1);
+}
+
 // 16 bytes at each of p, p + stride, ...: w[i] holds word i of the eight.
 struct EightWords {
     __m256i w[4];
 
     EightWords(const uint8_t* p, int64_t stride) {
         __m256i two[4];
-        for (int j = 0; j < 4; ++j)
-            two[j] = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(p + j * stride)), load16(p + (j + 4) * stride), 1);
+        for (int j = 0; j < 4; ++j) two[j] = two_pieces(p + j * stride, p + (j + 4) * stride);
         __m256i a = _mm256_unpacklo_epi32(two[0], two[1]), b = _mm256_unpackhi_epi32(two[0], two[1]);
         __m256i c = _mm256_unpacklo_epi32(two[2], two[3]), d = _mm256_unpackhi_epi32(two[2], two[3]);
         w[0] = _mm256_unpacklo_epi64(a, c), w[1] = _mm256_unpackhi_epi64(a, c);
@@ -209,16 +212,14 @@ struct SixBitScales : Numbers<F, Bits> {
         _mm256_storeu_ps(b, _mm256_mul_ps(eight_bytes(s.minima), _mm256_sub_ps(_mm256_setzero_ps(), one_half(p + 2))));
     }
 };
-inline __m256 two_halves_of_pairs(const uint8_t* first, const uint8_t* second) {
-    return _mm256_castsi256_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(load16(first)), load16(second), 1));
-}
 // Four times 32 bytes, whose low nibbles are an even group and high ones the odd group after it: both lanes of such a pair get
 // the same word, and shift it by their own distance.
 inline void paired_eights(const uint8_t* p, __m256i* u) {
     const __m256i distance = _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4);
     for (int h = 0; h < 2; ++h, p += 16, u += 4) {
-        __m256 even = two_halves_of_pairs(p, p + 64), odd = two_halves_of_pairs(p + 32, p + 96);
-        __m256 words[4] = {_mm256_shuffle_ps(even, odd, 0x00), _mm256_shuffle_ps(even, odd, 0x55), _mm256_shuffle_ps(even, odd, 0xaa), _mm256_shuffle_ps(even, odd, 0xff)};
+        __m256 even = _mm256_castsi256_ps(two_pieces(p, p + 64)), odd = _mm256_castsi256_ps(two_pieces(p + 32, p + 96));
+        __m256 words[4] = {_mm256_shuffle_ps(even, odd, 0x00), _mm256_shuffle_ps(even, odd, 0x55),
+                           _mm256_shuffle_ps(even, odd, 0xaa), _mm256_shuffle_ps(even, odd, 0xff)};
         for (int i = 0; i < 4; ++i) u[i] = low_nibbles(_mm256_srlv_epi32(_mm256_castps_si256(words[i]), distance));
     }
 }

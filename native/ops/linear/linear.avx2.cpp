@@ -10,7 +10,7 @@
 struct Avx2 {
     using Floats = __m256;
     static constexpr int lanes = 8, row_tokens = 4, signed_from = 64;
-    static constexpr bool repeats_groups = true;
+    static constexpr bool groups_in_lanes = true;
     static constexpr int64_t tile_from = 4, float_tile_from = 16;
     template <Format F> using Blocks = Eights<F>;
     static constexpr int place(int column) { return column % 32 / 4 * 32 + column / 32 * 4 + column % 4; }
@@ -61,14 +61,6 @@ struct Avx2 {
 
 namespace {
 
-// Group g is lane g: its scale, and of its two halves the first ones' sums in one vector and the second ones' in the next.
-inline void put_lane(int32_t low, int32_t high, float scale, int g, Chunk* chunk) {
-    chunk->scale[g] = scale;
-    chunk->minus16[g] = -low, chunk->minus16[8 + g] = -high, chunk->minus32[g] = -(low + high);
-    chunk->sum16[2 * g] = scale * static_cast<float>(low), chunk->sum16[2 * g + 1] = scale * static_cast<float>(high);
-    chunk->sum32[g] = scale * static_cast<float>(low + high);
-}
-
 // A lane's dword of each vector is four columns: after packing, dword j of the lower half holds columns 8j to 8j + 3, and of the
 // upper one the next four.
 template <>
@@ -87,7 +79,7 @@ void quantize_group<Avx2>(const float* x, int g, Chunk* chunk) {
     __m256i fours = add_pairs(_mm256_setzero_si256(), _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes));
     __m128i eights = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
     __m128i halves = _mm_hadd_epi32(eights, eights);
-    put_lane(_mm_cvtsi128_si32(halves), _mm_extract_epi32(halves, 1), scale, g, chunk);
+    put_sums<Avx2>(_mm_cvtsi128_si32(halves), _mm_extract_epi32(halves, 1), scale, g, chunk);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ INLINE inline int64_t fetched_ahead(const Weight& w) { return (rows_in_step - 1)
 // is zero, or the same again (ends.avx2.h).
 struct alignas(64) Chunk {
     int8_t q[chunk_cols];
-    float scale[16];      // of each 32: twice side by side, as two lanes of 512 bits belong to each (AVX2: once)
+    float scale[16];      // of each 32: twice side by side, as two lanes of 512 bits belong to each (AVX2: 8 and 8)
     float sum16[16];      // scale * sum of q, of each 16
     int32_t minus16[16];  // -sum of q, of each 16 (AVX2: the first of each 32, then the second ones)
     int32_t minus32[8];   // the two of each 32

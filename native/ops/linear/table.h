@@ -120,10 +120,16 @@ inline float magnitude(const float* x) {
     return bits_to_float(most);
 }
 
+// Where the first half of a group has its scale and sum, and the second: side by side, or in a vector each, group g in lane g.
+template <class S>
+constexpr int place_of_half(int g, int half) { return S::groups_in_lanes ? 8 * half + g : 2 * g + half; }
+
 // The scale of group g, and what its two halves' quants add up to.
+template <class S>
 inline void put_sums(int32_t low, int32_t high, float scale, int g, Chunk* chunk) {
-    chunk->scale[2 * g] = chunk->scale[2 * g + 1] = scale;
-    chunk->minus16[2 * g] = -low, chunk->minus16[2 * g + 1] = -high, chunk->minus32[g] = -(low + high);
+    constexpr int (*place)(int, int) = place_of_half<S>;
+    chunk->scale[place(g, 0)] = chunk->scale[place(g, 1)] = scale;
+    chunk->minus16[place(g, 0)] = -low, chunk->minus16[place(g, 1)] = -high, chunk->minus32[g] = -(low + high);
     chunk->sum16[2 * g] = scale * static_cast<float>(low), chunk->sum16[2 * g + 1] = scale * static_cast<float>(high);
     chunk->sum32[g] = scale * static_cast<float>(low + high);
 }
@@ -140,14 +146,14 @@ void quantize_group(const float* x, int g, Chunk* chunk) {
     for (int i = 0; i < 32; i += 4) std::memcpy(chunk->q + S::place(32 * g + i), q + i, 4);
     int32_t low = 0, high = 0;
     for (int i = 0; i < 16; ++i) low += q[i], high += q[16 + i];
-    put_sums(low, high, scale, g, chunk);
+    put_sums<S>(low, high, scale, g, chunk);
 }
 
 // Group g of `groups` that the chunk has. What follows them is zeros, or the same groups again where S joins rows' ends.
 template <class S>
 void put_group(const float* x, int g, int groups, Chunk* chunk) {
     const float zeros[32] = {};
-    if (S::repeats_groups && 8 % groups == 0)
+    if (S::groups_in_lanes && 8 % groups == 0)
         for (int at = g; at < 8; at += groups) quantize_group<S>(x, at, chunk);
     else {
         quantize_group<S>(x, g, chunk);
