@@ -7,11 +7,13 @@
 
 // A matrix in its stored blocks: `rows` rows of `cols` numbers, each row `row_bytes` long. Points into a mapped file
 // or an array; owns nothing.
-// Format numbers are GGML's (ggml.h, enum ggml_type), except those from 1000 on, which GGML does not have.
+// Format numbers are GGML's (ggml.h, enum ggml_type), except those from 1000 on, which GGML does not have. Those in lanes are
+// the same numbers in another order, and in memory only (ops/linear/lanes.avx2.h).
 enum class Format : int {
     F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
     Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, IQ4_XS = 23, BF16 = 30, MXFP4 = 39,
     F8_E4M3 = 1000, D4 = 1001, D8 = 1002,
+    Q4_0_LANES = 1003, Q4_1_LANES = 1004, Q4_K_LANES = 1005, Q6_K_LANES = 1006,
 };
 
 struct Weight {

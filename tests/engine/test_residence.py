@@ -1,14 +1,20 @@
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from stored import random_tensor
 
 from divebell import _native
 from divebell.engine import residence
 from divebell.engine.residence import bring_in
+from divebell.weights import lanes
 from divebell.weights.checkpoint import open_checkpoint
+from divebell.weights.formats import F32, Q4_0
 from divebell.weights.mapped import let_go, map_file
+from divebell.weights.tensor import Tensor
 
 LARGE = 2 << 20
 
@@ -23,7 +29,7 @@ def written(tmp_path):
 
 def checkpoint_of(path):
     file = np.frombuffer(map_file(path), np.uint8)
-    tensors = {name: SimpleNamespace(data=file[begin:][:100]) for name, begin in (("a", 0), ("b", 5000))}
+    tensors = {name: Tensor(name, F32, (25,), file[begin:][:100]) for name, begin in (("a", 0), ("b", 5000))}
     return SimpleNamespace(tensors=tensors), file
 
 
@@ -48,7 +54,7 @@ def test_tensors_of_integers_which_no_model_reads_are_passed_over(tmp_path):
 
 
 def test_arrays_that_are_no_file_are_left_alone():
-    bring_in(SimpleNamespace(tensors={"a": SimpleNamespace(data=np.zeros(8, np.uint8))}))
+    bring_in(SimpleNamespace(tensors={"a": Tensor("a", F32, (2,), np.zeros(8, np.uint8))}))
 
 
 def test_only_whole_large_pages_are_exchanged(written):
@@ -69,6 +75,55 @@ def test_without_room_nothing_is_copied(written, monkeypatch):
     monkeypatch.setattr(residence, "available_memory", lambda: 1 << 20)
     monkeypatch.setattr(residence, "_exchange", lambda file: pytest.fail("copied"))
     bring_in(checkpoint_of(written[0])[0])
+
+
+def nibbles_and_floats(tmp_path, rows=4096):
+    """A mapped file of a matrix in Q4_0 and a smaller one in float32."""
+    made = {"a": random_tensor(Q4_0, rows, 2048), "b": random_tensor(F32, 64, 64)}
+    (tmp_path / "weights").write_bytes(b"".join(tensor.data.tobytes() for tensor in made.values()))
+    file = np.frombuffer(map_file(tmp_path / "weights"), np.uint8)
+    ends = {"a": file[: made["a"].nbytes], "b": file[made["a"].nbytes :]}
+    return SimpleNamespace(tensors={name: replace(tensor, data=ends[name]) for name, tensor in made.items()})
+
+
+def resident(view):
+    """Bytes in memory of the mapping that begins at `view`."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith(f"{view.ctypes.data:x}-"))
+    return next(int(line.split()[1]) * 1024 for line in lines[head:] if line.startswith("Rss:"))
+
+
+def test_what_is_multiplied_faster_in_lanes_is_copied_and_its_file_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(lanes, "WANTED", True)
+    tensors = nibbles_and_floats(tmp_path).tensors
+    stored, floats = tensors["a"], tensors["b"]
+    expected, arranged = stored.f32(), bring_in(SimpleNamespace(tensors=tensors))
+    assert resident(stored.data) >= stored.nbytes
+    moved = arranged(stored)
+    assert resident(stored.data) < stored.nbytes / 4
+    assert moved.format is lanes.IN_LANES[Q4_0]
+    np.testing.assert_array_equal(moved.f32(), expected)
+    np.testing.assert_array_equal(stored.f32(), expected)
+    assert arranged(floats) is floats
+
+
+@pytest.mark.parametrize(("wanted", "room"), [(False, 1 << 40), (True, 1 << 20)], ids=["other kernels", "no room"])
+def test_otherwise_the_files_order_stays(tmp_path, monkeypatch, wanted, room):
+    monkeypatch.setattr(lanes, "WANTED", wanted)
+    monkeypatch.setattr(residence, "available_memory", lambda: room)
+    assert bring_in(nibbles_and_floats(tmp_path)) is None
+
+
+def test_few_weights_of_such_a_format_are_no_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(lanes, "WANTED", True)
+    assert bring_in(nibbles_and_floats(tmp_path, rows=4)) is None
+
+
+def test_copies_lie_in_large_pages_where_the_system_grants_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(lanes, "WANTED", True)
+    checkpoint = nibbles_and_floats(tmp_path)
+    moved = bring_in(checkpoint)(checkpoint.tensors["a"])
+    assert not residence._granted() or residence._large_share(residence._whole(moved.data)) > 0.3
 
 
 @pytest.mark.parametrize(("text", "granted"), [("always [madvise] never", True), ("always madvise [never]", False)])

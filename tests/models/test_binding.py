@@ -149,3 +149,18 @@ def _released_in_fp8(tensors: dict) -> tuple[dict, dict]:
         stored[name] = (tensor / spread).clamp(-448, 448).to(torch.float8_e4m3fn)
         stored[f"{name}_scale_inv"], rounded[name] = scales, stored[name].float() * spread
     return stored, rounded
+
+
+@pytest.mark.parametrize(("weights", "moved"), [("stored", True), ("f32", False)])
+@pytest.mark.parametrize("name", ["deepseek_v2-lite", "llama-tied-llama3"])
+def test_what_is_multiplied_as_it_is_stored_is_arranged_once(tiny, name, weights, moved):
+    checkpoint, seen = open_checkpoint(tiny(name)), []
+    models.load(checkpoint, ops, weights, arranged=lambda tensor: seen.append(tensor.name) or tensor)
+    assert len(seen) == len(set(seen))
+    if not moved:
+        assert not seen
+        return
+    tied = name == "llama-tied-llama3"
+    left = {n for n, t in checkpoint.tensors.items() if len(t.shape) > 1} - set(seen)
+    looked_up = [] if tied else ["model.embed_tokens.weight"]
+    assert sorted(n for n in left if not n.endswith(("kv_b_proj.weight", "mlp.gate.weight"))) == looked_up

@@ -9,12 +9,20 @@
 // holds its groups as often (put_group in table.h).
 namespace {
 
-// Formats that are blocks of 32 columns one after another.
+// Formats that are blocks of 32 columns, one after another or in lanes.
 template <class B>
 constexpr bool joins_ends = false;
 template <class B>
     requires(B::columns == 32 && 8 * B::bytes == B::chunk_bytes)
 constexpr bool joins_ends<B> = true;
+
+// The groups at `from` as groups `lane` and following of a whole chunk. Groups: a number that the compiler knows, since copies of
+// a few bytes would else be calls.
+template <class B, int Groups>
+inline void put_groups(const uint8_t* from, int64_t lane, uint8_t* chunk) {
+    if constexpr (requires { B::put(from, Groups, lane, chunk); }) B::put(from, Groups, lane, chunk);
+    else std::memcpy(chunk + lane * B::bytes, from, Groups * B::bytes);
+}
 
 // How many groups of 32 each row of so many columns leaves for a joined chunk.
 template <class B>
@@ -29,13 +37,17 @@ struct JoinedEnds {
 
     // Of n rows from `first` on; the last one again where n does not fill a chunk.
     JoinedEnds(const Weight& w, int64_t first, int64_t n, int64_t whole_chunks, int64_t groups) {
-        if constexpr (joins_ends<B>) {
-            uint8_t* to = bytes;
-            for (int64_t r = 0; r * groups < chunks(n, groups) * 8; ++r) {
+        if (groups == 1) join<1>(w, first, n, whole_chunks);
+        else if (groups == 2) join<2>(w, first, n, whole_chunks);
+        else join<4>(w, first, n, whole_chunks);
+    }
+    template <int Groups>
+    void join(const Weight& w, int64_t first, int64_t n, int64_t whole_chunks) {
+        if constexpr (joins_ends<B>)
+            for (int64_t r = 0; r * Groups < chunks(n, Groups) * 8; ++r) {
                 const uint8_t* from = w.row(first + (r < n ? r : n - 1)) + whole_chunks * B::chunk_bytes;
-                for (int64_t g = 0; g < groups; ++g, to += B::bytes) std::memcpy(to, from + g * B::bytes, B::bytes);
+                put_groups<B, Groups>(from, r * Groups % 8, bytes + r * Groups / 8 * B::chunk_bytes);
             }
-        }
     }
     // An even number, as tiles have two rows.
     static int64_t chunks(int64_t n, int64_t groups) { return (n * groups + 15) / 16 * 2; }

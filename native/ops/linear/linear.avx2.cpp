@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include "floats.avx2.h"
+#include "lanes.avx2.h"
 #include "table.h"
 
 // 32 byte products need maddubs (u8 x s8 -> s16 pairs), madd with ones (-> s32) and an add, against one vpdpbusd.
@@ -11,7 +12,8 @@ struct Avx2 {
     using Floats = __m256;
     static constexpr int lanes = 8, row_tokens = 4, signed_from = 64;
     static constexpr bool groups_in_lanes = true;
-    static constexpr int64_t tile_from = 4, float_tile_from = 16;
+    static constexpr int64_t float_tile_from = 16;
+    template <class B> static constexpr int64_t tile_from = has_nibbles<B> ? 17 : 4;
     template <Format F> using Blocks = Eights<F>;
     static constexpr int place(int column) { return column % 32 / 4 * 32 + column / 32 * 4 + column % 4; }
 

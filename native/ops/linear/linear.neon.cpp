@@ -9,7 +9,8 @@ struct Neon {
     using Ints = int32x4_t;
     static constexpr int lanes = 4, panels = 4, tokens = 2, float_tokens = 5, row_tokens = 4, signed_from = 1;
     static constexpr bool groups_in_lanes = false;
-    static constexpr int64_t tile_from = 6, float_tile_from = 6;
+    static constexpr int64_t float_tile_from = 6;
+    template <class> static constexpr int64_t tile_from = 6;
     template <Format F> using Blocks = ::Blocks<F>;
     static constexpr int place(int column) { return column; }
 

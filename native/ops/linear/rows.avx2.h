@@ -49,7 +49,8 @@ struct GroupScales {
     explicit GroupScales(const uint8_t* p) {
         alignas(32) float first[16], second[16];
         B::scales(p, first, second);
-        if constexpr (halves == 1) a[0] = _mm256_load_ps(first);
+        if constexpr (requires { B::halves(p, a); }) B::halves(p, a);
+        else if constexpr (halves == 1) a[0] = _mm256_load_ps(first);
         else a[0] = alternate<0>(first), a[1] = alternate<1>(first);
         if constexpr (B::offset)
             for (int h = 0; h < halves; ++h) b[h] = _mm256_load_ps(second + 8 * h);
@@ -81,9 +82,41 @@ inline void fetch_later(const uint8_t* p, int64_t bytes) {
     for (int64_t line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p) + line, _MM_HINT_T1);
 }
 
+// Keeps GCC from computing all products first, and then their sums: products are more than there are registers.
+inline __m256i in_register(__m256i v) {
+    asm volatile("" : "+x"(v));
+    return v;
+}
+
+// Formats whose nibbles lie in lanes: each vector is unpacked when its turn comes, and used up.
+template <class B>
+constexpr bool has_nibbles = requires(const uint8_t* p) { B::nibbles(p); };
+
+template <class S, class B, int N>
+inline void add_row_of_nibbles(const uint8_t* p, const Chunk* const* x, int64_t c, __m256* sum) {
+    GroupScales<B> scales(p);
+    __m256i pairs[N];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+        __m256i both = load32(B::nibbles(p) + 32 * k), low = low_nibbles(both), high = low_nibbles(_mm256_srli_epi16(both, 4));
+        for (int i = 0; i < N; ++i) {
+            __m256i products = _mm256_maddubs_epi16(low, load32(x[i][c].q + 32 * k));
+            pairs[i] = k ? in_register(_mm256_add_epi16(pairs[i], products)) : products;
+            pairs[i] = in_register(_mm256_add_epi16(pairs[i], _mm256_maddubs_epi16(high, load32(x[i][c].q + 32 * (4 + k)))));
+        }
+    }
+    for (int i = 0; i < N; ++i) {
+        const Chunk& token = x[i][c];
+        __m256i dots = add_pairs(start_of<S, B, 0>(token), pairs[i]);
+        sum[i] = scales.template add_dots<0>(dots, _mm256_load_ps(token.scale), sum[i]);
+        if constexpr (B::offset) sum[i] = scales.add_offsets(token, sum[i]);
+    }
+}
+
 // Chunk c of N tokens times one row's.
 template <class S, class B, int N>
 inline void add_row_chunk(const uint8_t* p, const Chunk* const* x, int64_t c, __m256* sum) {
+    if constexpr (has_nibbles<B>) return add_row_of_nibbles<S, B, N>(p, x, c, sum);
     __m256i u[8];
     GroupScales<B> scales(p);
     B::eights(p, u);

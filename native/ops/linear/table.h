@@ -6,11 +6,11 @@
 // The functions of LinearTable over one instruction set's vectors.
 namespace {
 
-// Few tokens go row by row; from S::tile_from or S::float_tile_from on (0: never) unpacking into tiles pays.
+// Few tokens go row by row; from S::tile_from<B> or S::float_tile_from on (0: never) unpacking into tiles pays.
 template <class S, class B>
 void block_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
-    if constexpr (S::tile_from > 0)
-        if (in.T >= S::tile_from) return S::template block_tiles<B>(w, first, n, in, out, stride);
+    if constexpr (S::template tile_from<B> > 0)
+        if (in.T >= S::template tile_from<B>) return S::template block_tiles<B>(w, first, n, in, out, stride);
     by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template block_rows<B, N>(w, first, n, in, t, out, stride); });
 }
 
@@ -52,6 +52,18 @@ void decode_floats(const Weight& w, int64_t r, float* out) {
         widen_row<S, F>(w.row(r) + c * F::bytes, w.cols - c < float_step ? w.cols - c : float_step, block_scale(w, r, c), out + c);
 }
 
+// Only kernels with groups in lanes read these.
+template <class Case>
+inline void by_format_in_lanes(Format format, const Case& f) {
+    switch (format) {
+        case Format::Q4_0_LANES: return f.template blocks<Format::Q4_0_LANES>();
+        case Format::Q4_1_LANES: return f.template blocks<Format::Q4_1_LANES>();
+        case Format::Q4_K_LANES: return f.template blocks<Format::Q4_K_LANES>();
+        case Format::Q6_K_LANES: return f.template blocks<Format::Q6_K_LANES>();
+        default: return;
+    }
+}
+
 // Calls f with the description of w's format: f.template blocks<B>() or f.template floats<F>().
 template <class Case>
 inline void by_format(Format format, const Case& f) {
@@ -75,11 +87,14 @@ inline void by_format(Format format, const Case& f) {
         case Format::MXFP4: return f.template blocks<Format::MXFP4>();
         case Format::D4: return f.template blocks<Format::D4>();
         case Format::D8: return f.template blocks<Format::D8>();
+        default:
+            if constexpr (Case::in_lanes) return by_format_in_lanes(format, f);
     }
 }
 
 template <class S>
 struct Panel {
+    static constexpr bool in_lanes = S::groups_in_lanes;
     const Weight& w;
     int64_t first, n;
     const Input& in;
@@ -96,6 +111,7 @@ void panel(const Weight& w, int64_t first, int64_t n, const Input& in, float* ou
 
 template <class S>
 struct Decode {
+    static constexpr bool in_lanes = S::groups_in_lanes;
     const Weight& w;
     int64_t row;
     float* out;

@@ -39,12 +39,6 @@ struct Unpacked {
     }
 };
 
-// Keeps GCC from computing all products first, and then their sums: products are more than there are registers.
-inline __m256i in_register(__m256i v) {
-    asm volatile("" : "+x"(v));
-    return v;
-}
-
 // Vectors From to From + Count of R rows times N tokens.
 template <class S, class B, int From, int Count, int R, int N>
 inline void add_tile_dots(const Unpacked<S, B>* w, const Chunk* const* x, __m256i (*dot)[N]) {

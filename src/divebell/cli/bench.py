@@ -81,10 +81,10 @@ def measure(
     config = models.configuration(checkpoint)
     longest = _longest(prompts, decode, depths, config.max_positions)
     parameters = models.architecture(checkpoint.architecture, checkpoint.path).parameters(config)
-    bring_in(checkpoint)
+    arranged = bring_in(checkpoint)
     before = _floor()
     runner = Bench(
-        lambda ops: models.load(checkpoint, ops, cache=cache),
+        lambda ops: models.load(checkpoint, ops, cache=cache, arranged=arranged),
         native,
         lambda model: Traffic(checkpoint, parameters, config, model.cache_layout, model.cache_dtype),
     )

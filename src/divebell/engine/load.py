@@ -54,9 +54,8 @@ def load(
     context, pages = budget.plan(context, description.max_positions)  # before any weight is read
     if threads is not None:
         native.set_threads(int(threads))
-    if _stay_as_stored(checkpoint, weights):
-        bring_in(checkpoint)
-    model = models.load(checkpoint, native, weights, cache)
+    arranged = bring_in(checkpoint) if _stay_as_stored(checkpoint, weights) else None
+    model = models.load(checkpoint, native, weights, cache, arranged)
     arrays = Cache(model.cache_layout, model.cache_dtype, pages + lent)
     store = None if kv_dir is None else Store(Path(kv_dir).expanduser(), identity(checkpoint, weights, arrays), arrays)
     engine = Engine(Core(model, arrays, store=store))

@@ -3,6 +3,7 @@
 A decoded token reads pieces of a file from all over it. With pages of 4 KB nearly every one of them misses the TLB,
 which costs a sixth of the speed. Pages of 2 MB come by themselves when a file is read through a mapping that asks for
 them; a file that some other program has read or written before lies in the page cache in small ones, and is copied.
+Where the kernels multiply another order of the same bits faster than the file's, matrices are copied in that order.
 """
 
 import mmap
@@ -15,31 +16,88 @@ import numpy as np
 
 from divebell.config import available_memory
 from divebell.errors import Unsupported
+from divebell.weights.tensor import Tensor
 
 _POPULATE_READ = 22  # madvise(2), Linux 5.14; Python's mmap has no name for it, and elsewhere it means nothing
 _STRETCH = 256 << 20  # between two of which Ctrl-C is heard
 _LARGE = 2 << 20
+_LINE = 64
 _ENOUGH = 0.75
 _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def bring_in(checkpoint: Any) -> None:
-    """Reads the open checkpoint's files ahead; what can't be had in large pages, or at all, stays as it is."""
-    for file in _files(checkpoint):
+def bring_in(checkpoint: Any) -> "Lanes | None":
+    """Reads the open checkpoint's files ahead; what can't be had in large pages, or at all, stays as it is.
+
+    Returns what `models.load` should do to the tensors that are multiplied, if anything.
+    """
+    files = [*_files(checkpoint)]
+    for file in files:
         _populate(file.base.obj)
+    if _faster_in_lanes(checkpoint) and sum(file.nbytes for file in files) < available_memory():
+        return Lanes(checkpoint)
+    for file in files:
         if file.nbytes >= _LARGE and _granted() and _large_share(file) < _ENOUGH and file.nbytes < available_memory():
             _exchange(file)
 
 
+class Lanes:
+    """Called with a tensor: a copy of it in lanes, in memory that is set aside for all of them, while the file's own is
+    given back; of a tensor whose format has no such order, itself."""
+
+    def __init__(self, checkpoint: Any):
+        from divebell.weights.lanes import IN_LANES
+
+        size = sum(_in_lines(tensor.nbytes) for tensor in _tensors(checkpoint) if tensor.format in IN_LANES)
+        memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a kernel without large pages
+                memory.madvise(mmap.MADV_HUGEPAGE)
+        self._left = np.frombuffer(memory, np.uint8)
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        from divebell.weights.lanes import IN_LANES, arranged
+
+        if tensor.format not in IN_LANES:
+            return tensor
+        moved = arranged(tensor, self._left[: tensor.nbytes])
+        self._left = self._left[_in_lines(tensor.nbytes) :]
+        _give_back(tensor.data)
+        return moved
+
+
+def _in_lines(size: int) -> int:
+    """In whole lines of the processor's cache."""
+    return -(-size // _LINE) * _LINE
+
+
+def _faster_in_lanes(checkpoint: Any) -> bool:
+    """Whether most of the weights have an order that this machine multiplies faster than the file's."""
+    from divebell.weights.lanes import IN_LANES, WANTED
+
+    sizes = [(tensor.nbytes, tensor.format in IN_LANES) for tensor in _tensors(checkpoint)] if WANTED else []
+    return 2 * sum(size for size, faster in sizes if faster) > sum(size for size, _ in sizes)
+
+
+def _give_back(view: np.ndarray) -> None:
+    """The whole pages of a mapped file that the view has: they are read again if somebody looks at them."""
+    file = _whole(view)
+    mapping, begin = getattr(file.base, "obj", None), view.ctypes.data - file.ctypes.data
+    first, last = -(-begin // mmap.PAGESIZE), (begin + view.nbytes) // mmap.PAGESIZE
+    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and last > first:
+        mapping.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE)
+
+
 def _files(checkpoint: Any) -> Iterator[np.ndarray]:
     """Each mapped file once, whole, as bytes."""
-    found = {}
+    found = {id(file): file for file in (_whole(tensor.data) for tensor in _tensors(checkpoint))}
+    yield from (file for file in found.values() if isinstance(getattr(file.base, "obj", None), mmap.mmap))
+
+
+def _tensors(checkpoint: Any) -> Iterator[Tensor]:
     for name in checkpoint.tensors:
         with suppress(Unsupported):  # integers, which no model reads
-            file = _whole(checkpoint.tensors[name].data)
-            if isinstance(getattr(file.base, "obj", None), mmap.mmap):
-                found[id(file)] = file
-    yield from found.values()
+            yield checkpoint.tensors[name]
 
 
 def _whole(view: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,11 +22,18 @@ def architecture(name: str, path: Path | str | None = None) -> ModuleType:
     raise Unsupported("architecture", name, tuple(known), path)
 
 
-def load(checkpoint: Any, ops: ModuleType, weights: str = "stored", cache: str | None = None) -> Any:
+def load(
+    checkpoint: Any,
+    ops: ModuleType,
+    weights: str = "stored",
+    cache: str | None = None,
+    arranged: Callable[[Any], Any] | None = None,
+) -> Any:
     """A decoder.Model of an open checkpoint.
 
     weights: "stored" computes from the file's own blocks; "f32", "bf16", "q8", "q4" convert while loading.
     cache: "f32", "bf16", or "q8" for latents; None: what `usual_cache` says.
+    arranged: gives each tensor that is multiplied as it is stored the order and the memory that it shall lie in.
     Raises Unsupported, BadFile or Mismatch naming the field or tensor, BadInput for another `weights` or `cache`.
     """
     from divebell.models import cache_format
@@ -39,7 +46,7 @@ def load(checkpoint: Any, ops: ModuleType, weights: str = "stored", cache: str |
     cache = cache or usual_cache(weights)
     cache_format.check(cache, module.cache_layout(config))
     adapted = Adapted(ops)
-    binding = Binding(checkpoint, module.parameters(config), adapted.ops, weights, module.unused(config))
+    binding = Binding(checkpoint, module.parameters(config), adapted.ops, weights, module.unused(config), arranged)
     adapted.binding = binding
     return Model(module, config, binding, cache, adapted)
 

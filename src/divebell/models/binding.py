@@ -1,6 +1,7 @@
 """A checkpoint's tensors bound to a model's parameters: checked one against the other, converted, handed to the ops."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -22,11 +23,18 @@ class Binding:
 
     conversion: one of CONVERSIONS; "stored" keeps the file's blocks. Norms, biases and routers are float32 always:
     they are small, and a choice of experts is sensitive. unused: beginnings of names that may be there and are left.
+    arranged: see `models.load`.
     places: what the ops' handles stand for, by their identity: a Place; for experts, the names of routed and shared.
     """
 
     def __init__(
-        self, checkpoint: Any, parameters: list[Parameter], ops: ModuleType, conversion: str, unused: tuple[str, ...]
+        self,
+        checkpoint: Any,
+        parameters: list[Parameter],
+        ops: ModuleType,
+        conversion: str,
+        unused: tuple[str, ...],
+        arranged: Callable[[Tensor], Tensor] | None = None,
     ):
         if conversion not in CONVERSIONS:
             raise BadInput(f"weights is {conversion!r}; give one of {', '.join(CONVERSIONS)}")
@@ -35,10 +43,11 @@ class Binding:
         self.places: dict[int, Place | tuple[str, str]] = {}
         self._nets: dict[Place, tuple[Any, ...]] = {}
         self._parts: dict[str, list[list[Tensor]]] = {}
+        self._arranged = arranged or (lambda tensor: tensor)
         self._check(unused)
 
     def matrix(self, name: str) -> Any:
-        return self._placed(self.ops.weight(self._tensors(name)[0]), (name, None))
+        return self._placed(self.ops.weight(self._multiplied(name)[0]), (name, None))
 
     def _placed(self, handle: Any, place: tuple) -> Any:
         self.places[id(handle)] = place
@@ -61,8 +70,8 @@ class Binding:
 
     def experts(self, name: str, shared: str) -> Any:
         """The stacks `name`, with the experts `shared` beside them if the model has any."""
-        stacks = [self._tensors(f"{name}.{part}") for part in PARTS]
-        always = [self._tensors(f"{shared}.{part}")[0] for part in PARTS if f"{shared}.{part}" in self.parameters]
+        stacks = [self._multiplied(f"{name}.{part}") for part in PARTS]
+        always = [self._multiplied(f"{shared}.{part}")[0] for part in PARTS if f"{shared}.{part}" in self.parameters]
         self._parts |= {name: stacks, shared: [[tensor] for tensor in always]}
         return self._placed(self.ops.experts(*stacks, shared=tuple(always) or None), (name, shared))
 
@@ -96,11 +105,18 @@ class Binding:
     def _stored(self, name: str) -> list[Tensor]:
         return [self.checkpoint.tensors[stored] for stored in self.parameters[name].stored_names(self.checkpoint.kind)]
 
-    def _tensors(self, name: str) -> list[Tensor]:
+    def _multiplied(self, name: str) -> list[Tensor]:
+        """As `_tensors`, and arranged, except an embedding whose rows are only looked up."""
+        looked_up = name == "embedding" and "head" in self.parameters
+        return self._tensors(name, None if looked_up else self._arranged)
+
+    def _tensors(self, name: str, arranged: Callable[[Tensor], Tensor] | None = None) -> list[Tensor]:
         """Converted; a stack as the list of its matrices."""
         from divebell.weights.quantize import convert
 
         parameter, tensors = self.parameters[name], self._stored(name)
+        if arranged and self.conversion == "stored" and parameter.kind != "router":
+            tensors = [arranged(tensor) for tensor in tensors]
         if parameter.is_stack and self.checkpoint.kind == "gguf":
             tensors = list(tensors[0].split())
         target = "f32" if parameter.kind == "router" else self.conversion

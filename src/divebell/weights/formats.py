@@ -1,7 +1,8 @@
 """Stored number formats: their sizes, and how each is read into float32.
 
 Numbers are GGML's (ggml.h, `enum ggml_type`), because GGUF files carry them; those from 1000 on are ours. So are the
-formats D4 and D8: see `decoding.d4`.
+formats D4 and D8: see `decoding.d4`. What is "in lanes" is a format of GGUF in the order in which some kernels multiply
+it; it lies in memory only, and no file has it: see `lanes`.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ class Format:
     """`block` numbers take `block_bytes` bytes. `halves`: where in a block its float16 scales lie.
 
     chunk_bytes: what each 256 numbers of a row, and those left at its end, take besides.
+    by_chunk: whether the decoder takes chunks of so many, instead of blocks.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Format:
     decoder: Callable[[np.ndarray], np.ndarray]
     halves: tuple[int, ...] = ()
     chunk_bytes: int = 0
+    by_chunk: bool = False
 
     def nbytes(self, shape: tuple[int, ...]) -> int:
         chunks = prod(shape[:-1]) * -(-shape[-1] // COLUMNS) if self.chunk_bytes else 0
@@ -49,9 +52,9 @@ class Format:
     def decode(self, data: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
         """uint8 (n * block_bytes,) -> float32 (n * block,), bit-equal to ggml's (and, for F8, to ml_dtypes').
 
-        columns: the length of a row, which only D4 and D8 need to know.
+        columns: the length of a row, which only those by chunks need to know.
         """
-        if self.chunk_bytes:
+        if self.by_chunk:
             return self._decode_rows(data.reshape(-1, self.nbytes((columns,))), columns)
         blocks = data.reshape(-1, self.block_bytes)
         out = np.empty((len(blocks), self.block), np.float32)
@@ -87,8 +90,8 @@ Q6_K = Format("Q6_K", 14, 256, 210, decoding.q6_k, (208,))
 IQ4_NL = Format("IQ4_NL", 20, 32, 18, decoding.iq4_nl, (0,))
 IQ4_XS = Format("IQ4_XS", 23, 256, 136, decoding.iq4_xs, (0,))
 MXFP4 = Format("MXFP4", 39, 32, 17, decoding.mxfp4)
-D4 = Format("D4", 1001, 32, 17, decoding.d4, chunk_bytes=2)
-D8 = Format("D8", 1002, 32, 33, decoding.d8, chunk_bytes=2)
+D4 = Format("D4", 1001, 32, 17, decoding.d4, chunk_bytes=2, by_chunk=True)
+D8 = Format("D8", 1002, 32, 33, decoding.d8, chunk_bytes=2, by_chunk=True)
 
 FORMATS = (F32, F16, BF16, F8_E4M3, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4)
 OWN = (D4, D8)
