@@ -3,6 +3,7 @@
 import json
 
 import anthropic
+import httpx
 import openai
 import pytest
 from servers import TEMPLATE, running, service_of, small_model
@@ -102,6 +103,24 @@ def test_messages_have_blocks_of_thinking(anthropic_client, thinks):
     for answer in (whole, streamed):
         thought, said = answer.content
         assert (thought.type, thought.thinking, said.text) == ("thinking", THOUGHT, SAID)
+
+
+@pytest.mark.parametrize("display", ["summarized", "omitted"])
+def test_what_is_streamed_of_a_message_has_the_number_of_its_block(server, thinks, display):
+    """Claude Code drops a stream with a piece of no block that was begun, and asks once more."""
+    ask = {
+        "model": "choosing",
+        "messages": HELLO,
+        "max_tokens": 100,
+        "thinking": {"type": "adaptive", "display": display},
+    }
+    answer = httpx.post(f"{server.url}/v1/messages", json=ask | {"stream": True})
+    told = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+    running = None
+    for event in (event for event in told if "index" in event):
+        running = event["index"] if event["type"] == "content_block_start" else running
+        assert event["index"] == running
+    assert running == 1
 
 
 @pytest.mark.parametrize("model", ["choosing", "v32", "v4"])

@@ -77,8 +77,8 @@ class Frames:
         """What an event adds."""
         match event:
             case Reasoning(text) if text:
-                thought = [] if self._hides_thinking else [self._delta("thinking_delta", "thinking", text)]
-                return [*self._within("thinking", thinking_block("")), *thought]
+                opened = self._within("thinking", thinking_block(""))  # first: a delta bears the number of its block
+                return opened if self._hides_thinking else [*opened, self._delta("thinking_delta", "thinking", text)]
             case Content(text):
                 return [*self._within("text", text_block("")), self._delta("text_delta", "text", text)]
             case CallStart(_, name, id):
