@@ -181,6 +181,33 @@ def test_what_coding_agents_send_is_taken(server):
     assert httpx.post(f"{server.url}/v1/messages/count_tokens?beta=true", json=counted).json()["input_tokens"] > 20
 
 
+def test_what_an_agent_says_for_billing_is_not_told_to_the_model(client):
+    """Claude Code 2.1.197; the end of the version is another one for each conversation."""
+    lines = [f"x-anthropic-billing-header: cc_version=2.1.197.{end}; cc_entrypoint=cli;" for end in ("c23", "e12")]
+    ask = {"model": "small", "messages": ASK["messages"]}
+
+    def count(*texts):
+        system = [{"type": "text", "text": text} for text in texts]
+        return client.messages.count_tokens(**ask, system=system).input_tokens
+
+    assert count(lines[0], "You code.") == count(lines[1], "You code.") == count("You code.")
+    assert count(lines[0]) == client.messages.count_tokens(**ask).input_tokens
+    assert count(f"Never write {lines[0]}") > count("Never write ")
+
+
+def test_another_conversation_of_an_agent_begins_with_what_is_cached(client, server):
+    told = "You work on code, and answer in a few words."
+
+    def first(end, question):
+        texts = (f"x-anthropic-billing-header: cc_version=2.1.197.{end}; cc_entrypoint=cli;", told)
+        ask = ASK | {"messages": [{"role": "user", "content": question}], "max_tokens": 1}
+        return client.messages.create(**ask, system=[{"type": "text", "text": text} for text in texts]).usage
+
+    first("c23", "What is here?")
+    common = server.service.models["small"].llm.tokenizer.encode(f"[system]{told}[user]", add_special_tokens=False)
+    assert first("e12", "A mean?").cache_read_input_tokens == len(common)
+
+
 @pytest.mark.parametrize(
     ("keep", "left"),
     [

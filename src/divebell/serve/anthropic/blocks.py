@@ -7,6 +7,8 @@ from pydantic import Field
 
 from divebell.serve.form import Absent, Form
 
+BILLING = "x-anthropic-billing-header:"
+
 
 class CacheControl(Form):
     """Taken, as there is nothing to do: every common beginning is found in the cache, whoever asked first."""
@@ -117,6 +119,14 @@ def joined(content: str | list[Form] | None) -> str:
     if isinstance(content, str):
         return content
     return "".join(block.text for block in content or () if isinstance(block, TextBlock))
+
+
+def instructions(system: str | list[TextBlock] | None) -> str:
+    """What the model is told. Claude Code's first block is for Anthropic's billing: it differs from conversation to
+    conversation, with some versions from request to request, and would hide all that follows from the cache."""
+    if isinstance(system, list):
+        system = [block for block in system if not block.text.startswith(BILLING)]
+    return joined(system)
 
 
 def called(block: ToolUseBlock) -> dict[str, object]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from divebell.serve.anthropic.blocks import AssistantMessage, CacheControl, Message, TextBlock, joined
+from divebell.serve.anthropic.blocks import AssistantMessage, CacheControl, Message, TextBlock, instructions
 from divebell.serve.anthropic.editing import ContextManagement
 from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
@@ -85,7 +85,8 @@ class CountForm(Form):
     speed: Literal["standard"] | None = None
 
     def question(self, options: dict[str, object]) -> Question:
-        system = [{"role": "system", "content": joined(self.system)}] if self.system else []
+        told = instructions(self.system)
+        system = [{"role": "system", "content": told}] if told else []
         messages = [*system, *(plain for message in self.messages for plain in message.plain())]
         formatted = self.output_config and self.output_config.format
         return Question(
