@@ -67,6 +67,17 @@ def test_nothing_comes_from_elsewhere_and_all_that_is_here_is_found(visitor):
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page.text)
 
 
+def test_who_only_asks_whether_anybody_is_there_needs_no_page(visitor, monkeypatch):
+    async def none(page):
+        raise AssertionError("a page was made")
+
+    sign_in(visitor)
+    monkeypatch.setattr(mount.Page, "app", none)
+    answer = visitor.head("/")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
 def test_a_page_of_elsewhere_gets_no_connection(guarded, visitor):
     sign_in(visitor)
     for origin in ("https://evil.example", "null", "https://page.example"):

@@ -6,11 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 
 from fastapi import FastAPI
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from divebell.serve.access import AccessLog
 from divebell.serve.paths import of_page
+from divebell.serve.record import record_of
 from divebell.serve.service import Service
 
 NEEDED = ("nicegui", "latex2mathml", "markdown_it", "mdit_py_plugins", "pygments")  # the extra `ui`
@@ -19,6 +20,7 @@ MISSING = (
     "start the server again. Everything else works without it.\n"
 )
 SCOPE = "divebell.page"
+HERE = HTMLResponse()  # to an agent or a monitor that asks whether anybody is there, and needs no page for it
 # Whatever a model writes, nothing is fetched from or sent to elsewhere. Vue compiles its templates in the browser.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -71,7 +73,7 @@ class Mount:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or not of_page(scope["path"]):
             return await self._app(scope, receive, send)
-        app = await self._page.app()
+        app = HERE if record_of(scope).method == "HEAD" else await self._page.app()
         await app({**scope, SCOPE: self._page}, receive, _guarded(send))
 
 
