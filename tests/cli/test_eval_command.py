@@ -140,6 +140,35 @@ def test_the_answers_of_a_server_that_fails_are_shown_and_kept(model, rows, tmp_
         assert "10 answers of an earlier run are among them." in capsys.readouterr().out
 
 
+def test_what_the_first_model_answered_is_shown_where_the_second_can_not_be_loaded(model, rows, tmp_path, capsys):
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(b"GGUF")
+    page = tmp_path / "page.html"
+    arguments = ["--tasks", "mmlu_anatomy", "--limit", "4", "--data", str(rows), "--out", str(tmp_path / "out")]
+    assert main(["eval", str(model), str(damaged), *arguments, "--threads", "1", "--html", str(page)]) == 1
+    told = capsys.readouterr()
+    assert "4 of 4" in told.out
+    assert str(damaged) in told.err
+    assert "4 of 4" in page.read_text()
+
+
+def test_a_wrong_name_is_told_before_the_other_model_is_asked(model, rows, tmp_path, capsys):
+    arguments = ["--tasks", "mmlu_anatomy", "--data", str(rows), "--out", str(tmp_path / "out")]
+    assert main(["eval", str(model), "no-such-model", *arguments]) == 1
+    assert "no-such-model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_answer_at_all_is_said(rows, tmp_path, capsys):
+    with serving(Fake()) as fake:
+        fake.faults = [(200, {}, b'{"choices": [{"text": 7}]}')] * 100
+        arguments = ["--tasks", "gsm8k", "--data", str(rows), "--out", str(tmp_path)]
+        assert main(["eval", f"fake={fake.url}", *arguments]) == 1
+    told = capsys.readouterr()
+    assert "no question is answered yet" in told.out
+    assert "a choice whose 'text' is missing or no text" in told.err
+
+
 def test_a_server_with_several_models_is_told(rows, capsys):
     with serving(Fake()) as fake:
         fake.models = ["a", "b"]

@@ -1,6 +1,7 @@
 """A model behind a server: a fake one, and divebell's own, whose results are those of the engine in this process."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -179,6 +180,14 @@ def test_time_that_is_up_gives_up_what_is_under_way(fake, run):
     outcome = run(endpoint(fake.url), "gsm8k", samples=40, generation={"temperature": 1.0}, budget=0.1)
     assert outcome.problem is None
     assert sum(len(own) for own in outcome.rows.values()) <= 8
+
+
+def test_time_that_is_up_is_not_waited_out_for_a_server_that_says_nothing(fake, run):
+    silence = threading.Event()
+    fake.answer = lambda body: str(silence.wait(60))
+    outcome = run(endpoint(fake.url), "gsm8k", budget=0.2)
+    silence.set()
+    assert (outcome.problem, outcome.results) == (None, [])
 
 
 @pytest.mark.parametrize(

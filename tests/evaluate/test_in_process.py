@@ -91,6 +91,14 @@ def test_an_answer_that_can_not_fit_is_told(llm):
         EngineLM(llm).generation("a", {"until": [], "max_gen_toks": 4096})
 
 
+def test_what_is_not_answered_in_time_is_not_waited_for(llm, rows):
+    [asked] = benchmarks(["gsm8k"], rows, None)
+    model = InProcess(llm, "tiny", "f32")
+    model.begin(question(asked.tasks[0], 0, 0, Manner()))
+    assert list(model.finished(until=0.0)) == []
+    assert len(list(model.finished())) == 1
+
+
 def test_questions_that_are_given_up_leave_no_pages(llm, rows):
     [benchmark] = benchmarks(["gsm8k"], rows, None)
     model = InProcess(llm, "tiny", "f32")

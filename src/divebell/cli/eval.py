@@ -12,7 +12,7 @@ from divebell.cli.asking import Asking, seconds
 from divebell.cli.options import Loading
 from divebell.cli.output import print_json, print_table
 from divebell.config import plural
-from divebell.errors import BadInput
+from divebell.errors import BadInput, DivebellError
 
 if TYPE_CHECKING:
     from divebell.evaluate.published import Published
@@ -55,7 +55,7 @@ def eval(
     limit
         only the first so many questions of each benchmark
     budget
-        stop after this time, such as 30m; questions then come in random order
+        stop each model after this time, such as 30m; questions then come in random order
     within
         stop a benchmark when its interval is at most so many points to either side; questions come in random order
     shots
@@ -87,19 +87,34 @@ def eval(
     from divebell.evaluate.tasks import benchmarks
 
     asked = benchmarks(names, data, shots)
+    _fetch(models)
     folder = (out or _place()).expanduser()
-    outcomes = []
-    for model in models:
-        with _answering(model, loading, asking, chat) as answerer, _progress(model) as told:
-            manner = Manner(answerer.chat_template, changes, shots=shots)
-            outcomes.append(score(answerer, asked, manner, plan, folder, told))
-        if outcomes[-1].problem:
-            break
-    if html:
+    outcomes, problem = [], None
+    try:
+        for model in models:
+            with _answering(model, loading, asking, chat) as answerer, _progress(model) as told:
+                manner = Manner(answerer.chat_template, changes, shots=shots)
+                outcomes.append(score(answerer, asked, manner, plan, folder, told))
+            if outcomes[-1].problem:
+                raise outcomes[-1].problem
+    except (DivebellError, KeyboardInterrupt) as ended:  # what was answered until then is shown all the same
+        problem = ended
+    if html and outcomes:
         _write(html.expanduser(), outcomes)
-    print_json(figures(outcomes)) if json else _show(outcomes)
-    if outcomes[-1].problem:
-        raise outcomes[-1].problem
+    if outcomes:
+        print_json(figures(outcomes)) if json else _show(outcomes)
+    if problem:
+        raise problem
+
+
+def _fetch(models: tuple[str, ...]) -> None:
+    """A name that is wrong is told before hours are spent on the other model."""
+    from divebell.evaluate.address import address
+    from divebell.weights.pull import resolve
+
+    for model in models:
+        if not address(model):
+            resolve(model)
 
 
 @contextmanager
@@ -176,10 +191,13 @@ def _show(outcomes: "list[Outcome]") -> None:
 
 
 def _show_one(one: "Outcome") -> None:
-    rows = [row for own in one.results for row in _scores(own)]
-    print_table(("benchmark", "metric", "score", "95 %", "by", "questions", "published"), rows, one.model)
-    columns = ("benchmark", "seconds", "tokens read", "cached", "written", "joules", "g CO2", "$")
-    print_table(columns, [(own.benchmark, *(_known(value) for value in own.cost.values())) for own in one.results])
+    if one.results:
+        rows = [row for own in one.results for row in _scores(own)]
+        print_table(("benchmark", "metric", "score", "95 %", "by", "questions", "published"), rows, one.model)
+        columns = ("benchmark", "seconds", "tokens read", "cached", "written", "joules", "g CO2", "$")
+        print_table(columns, [(own.benchmark, *map(_known, own.cost, own.cost.values())) for own in one.results])
+    else:
+        print(f"{one.model}: no question is answered yet")
     if one.found:
         print(f"{plural(one.found, 'answer', ',')} of an earlier run are among them.")
     print(f"answers: {one.journal}")
@@ -200,8 +218,11 @@ def _said(one: "Published") -> str:
     return f"{one.value:g} % ({one.harness}; {one.source}, {one.date})"
 
 
-def _known(value: float | None) -> object:
-    return "not known" if value is None else value
+def _known(name: str, value: float | None) -> object:
+    """A table's decimals are too few for what one answer costs."""
+    if value is None:
+        return "not known"
+    return f"{value:.3g}" if name in ("grams_co2", "dollars") else value
 
 
 def _show_differences(outcomes: "list[Outcome]") -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -45,12 +46,12 @@ class Endpoint:
             self._counted = time.perf_counter()
         self._open.add(self._runner.get_loop().create_task(self._answer(question)))
 
-    def finished(self) -> Iterator[Answered]:
+    def finished(self, until: float = inf) -> Iterator[Answered]:
         """The seconds since the last answers are those of the ones that come together now. Where one fails, those that
         are under way, and may be paid for, are waited for."""
-        if not self._open:
+        done = self._runner.run(_done(self._open, until)) if self._open else set()
+        if not done:
             return
-        done = self._runner.run(_done(self._open))
         self._open -= done
         now = time.perf_counter()
         seconds, self._counted = (now - self._counted) / len(done), now
@@ -141,7 +142,8 @@ class Endpoint:
     def _of(self, answer: Mapping[str, Any], path: str, field: str, kind: type) -> Any:
         [choice] = self._choices(answer, path, 1)
         if not isinstance(choice.get(field), kind):
-            raise self._client.error(path, f"answered with a choice without a {field!r} that is one")
+            wanted = "text" if kind is str else "object"
+            raise self._client.error(path, f"answered with a choice whose {field!r} is missing or no {wanted}")
         return choice[field]
 
     def _choices(self, answer: Mapping[str, Any], path: str, count: int) -> list[dict[str, Any]]:
@@ -212,12 +214,16 @@ def _why_not(kind: str) -> str:
     return "no server gives for a chat; leave --chat out, or choose a task whose answers are generated"
 
 
-async def _done(tasks: set[asyncio.Task]) -> set[asyncio.Task]:
-    """At least one; all, where one of them failed."""
-    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+async def _done(tasks: set[asyncio.Task], until: float) -> set[asyncio.Task]:
+    """At least one; all, where one of them failed. At `until` those that are done by then."""
+    done, others = await asyncio.wait(tasks, timeout=_left(until), return_when=asyncio.FIRST_COMPLETED)
     if others and any(task.exception() for task in done):
-        done |= (await asyncio.wait(others))[0]
+        done |= (await asyncio.wait(others, timeout=_left(until)))[0]
     return done
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.0)
 
 
 async def _all(tasks: set[asyncio.Task]) -> None:

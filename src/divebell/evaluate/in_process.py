@@ -1,7 +1,9 @@
 """A model of divebell's as lm-eval sees it, and as a run of questions does."""
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from lm_eval import utils
@@ -132,11 +134,13 @@ class InProcess:
         for run in work.runs:
             self._engine.start(run)
 
-    def finished(self) -> Iterator[Answered]:
+    def finished(self, until: float = inf) -> Iterator[Answered]:
         while self._open:
             if done := [work for work in self._open if work.done]:
                 self._open = [work for work in self._open if work not in done]
                 yield from (work.answered() for work in done)
+                return
+            if time.monotonic() >= until:
                 return
             self._engine.step()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 from divebell.evaluate.cost import Cost
@@ -33,8 +34,9 @@ class Answerer(Protocol):
     def begin(self, question: Question) -> None:
         """Takes a question; it is worked on while `finished` is waited for."""
 
-    def finished(self) -> Iterator[Answered]:
-        """Waits until one of the questions that were taken is answered, and gives those that are."""
+    def finished(self, until: float = inf) -> Iterator[Answered]:
+        """Waits until one of the questions that were taken is answered, and gives those that are; at `until`, of
+        time.monotonic, it gives up waiting."""
 
     def close(self) -> None:
         """Gives up what is not answered."""

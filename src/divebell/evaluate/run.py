@@ -4,7 +4,8 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
+from math import inf
 from typing import Any
 
 from divebell.evaluate.journal import Journal, Row
@@ -14,6 +15,7 @@ from divebell.evaluate.results import headline
 from divebell.evaluate.tasks import Benchmark
 
 LEAST = 30  # answers before an interval is trusted to end a run
+WITH_BUDGET = 16  # questions at once: what is under way when the time is up is lost, and of long answers that is most
 _LONGEST = 2000  # characters of an answer that are kept
 
 
@@ -68,16 +70,17 @@ class Run:
     def go(self, benchmarks: list[Benchmark], plan: Plan) -> None:
         """What was answered is in the journal whatever happens."""
         self.rows = {benchmark.name: {} for benchmark in benchmarks}
-        end = None if plan.budget is None else time.monotonic() + plan.budget
+        end = inf if plan.budget is None else time.monotonic() + plan.budget
         enough = _Enough(plan.within)
+        most = min(self._model.most, WITH_BUDGET) if plan.budget else self._model.most
         waiting = self._unanswered(order(benchmarks, plan), enough)
         try:
-            under_way = self._fill(waiting, 0)
-            while under_way and (end is None or time.monotonic() < end):
-                for answered in self._model.finished():
+            under_way = self._fill(waiting, most)
+            while under_way and time.monotonic() < end:
+                for answered in self._model.finished(end):
                     under_way -= 1
                     self._take(answered)
-                under_way += self._fill(waiting, under_way)
+                under_way += self._fill(waiting, most - under_way)
         finally:
             self._model.close()
 
@@ -93,9 +96,9 @@ class Run:
             else:
                 yield made
 
-    def _fill(self, waiting: Iterator[Question], under_way: int) -> int:
+    def _fill(self, waiting: Iterator[Question], room: int) -> int:
         begun = 0
-        while under_way + begun < self._model.most and (made := next(waiting, None)):
+        for made in islice(waiting, room):
             self._model.begin(made)
             begun += 1
         return begun
