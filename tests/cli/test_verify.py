@@ -2,6 +2,7 @@ import json
 from hashlib import sha256
 
 import pytest
+import talkers
 
 from divebell.cli import main
 from divebell.evaluate.verify_card import digest
@@ -80,3 +81,15 @@ def test_another_model_is_not_the_same_and_its_card_is_written(root, tmp_path, c
 def test_what_can_not_be_compared_is_refused(root, capsys, arguments, says):
     assert run(root / "a.gguf", "--against", root / "a.gguf", *arguments) == 1
     assert says in capsys.readouterr().err
+
+
+def test_other_tokenizers_are_refused_before_a_model_is_loaded(root, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("divebell.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert run(root / "a.gguf", "--against", talkers.talker(tmp_path / "other")) == 1
+    assert "the tokenizers of model and reference differ" in capsys.readouterr().err
+
+
+def test_an_empty_text_is_refused(root, tmp_path, capsys):
+    (tmp_path / "text").write_text("")
+    assert run(root / "a.gguf", "--against", root / "a.gguf", "--text", tmp_path / "text") == 1
+    assert "the text is too short" in capsys.readouterr().err

@@ -2,8 +2,12 @@
 
 from json import dumps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from divebell.errors import BadInput, Mismatch
+
+if TYPE_CHECKING:
+    from divebell.text.tokenizer import Tokenizer
 
 
 def verify(
@@ -59,17 +63,20 @@ def verify(
     """
     from divebell.cli.output import print_json
     from divebell.evaluate import verify_card
-    from divebell.evaluate.exam import ROOM, exam
-    from divebell.evaluate.verify import compare, observe, written
+    from divebell.evaluate.exam import ROOM, check_length, exam
+    from divebell.evaluate.verify import check_tokenizers, compare, observe, written
 
     if not within >= 0:
         raise BadInput(f"within is {within}; it must be 0 or more nats")
-    reference_path, reference_files, longest = _opened(against)
-    model_path, model_files, longest_of_model = _opened(model)
+    reference_path, reference_files, longest, tokenizer = _opened(against)
+    model_path, model_files, longest_of_model, tokenizer_of_model = _opened(model)
+    check_tokenizers(tokenizer, tokenizer_of_model, seed)
     tokens = min(tokens, longest - ROOM, longest_of_model - ROOM)
+    check_length(tokens)
+    given = tokenizer.encode(_read(text), add_special_tokens=False) if text else None
     loading = {"threads": threads, "ram": ram, "context": tokens + ROOM}
     with _loaded(reference_path, against_weights, None, loading) as llm:
-        read = _ids(llm, text) if text else written(llm, tokens, seed)
+        read = written(llm, tokens, seed) if given is None else given
         asked = exam(llm.tokenizer, read, tokens, seed)
         expected = observe(llm, asked)
     with _loaded(model_path, weights, cache, loading) as llm:
@@ -85,16 +92,18 @@ def verify(
         raise Mismatch(f"{model} is not the same as {against}: {'; '.join(verdict.reasons)}")
 
 
-def _opened(name: str) -> tuple[Path, tuple[Path, list[Path]], int]:
-    """Where a model is, what its files are found by, and its longest context; from the headers alone."""
+def _opened(name: str) -> "tuple[Path, tuple[Path, list[Path]], int, Tokenizer]":
+    """Where a model is, what its files are found by, its longest context, its tokenizer; from the headers alone."""
     from divebell import models
+    from divebell.text.tokenizer import load_tokenizer
     from divebell.weights.checkpoint import open_checkpoint
     from divebell.weights.pull import resolve
 
     path = resolve(name)
     checkpoint = open_checkpoint(path)
     try:
-        return path, (path, checkpoint.files), models.describe(checkpoint).max_positions
+        longest = models.describe(checkpoint).max_positions
+        return path, (path, checkpoint.files), longest, load_tokenizer(checkpoint)
     finally:
         checkpoint.close()
 
@@ -105,10 +114,10 @@ def _loaded(path: Path, weights: str, cache: str | None, loading: dict[str, obje
     return divebell.load(path, weights=weights, cache=cache, **loading)
 
 
-def _ids(llm, file: Path) -> list[int]:
+def _read(file: Path) -> str:
     from divebell.cli.run import decoded
 
-    return llm.tokenizer.encode(decoded(file.read_bytes(), str(file)), add_special_tokens=False)
+    return decoded(file.read_bytes(), str(file))
 
 
 def _write(card: dict, out: Path) -> None:

@@ -10,7 +10,7 @@ from divebell.errors import BadInput
 ROOM = 160  # tokens beyond the text, for a question and its answer
 LEAST_TOKENS = 256
 _TOKENS_A_PROBE = 150  # so many of the text for one probe, so that most of what is read is text
-_MOST_PROBES = 24
+MOST_PROBES = 24
 _WORDS = [
     "anchor",
     "basket",
@@ -114,9 +114,8 @@ class Exam:
 
 def exam(tokenizer: Encoder, text: Sequence[int], tokens: int, seed: int) -> Exam:
     """Of at most `tokens` tokens: the text, cut to fit, and evenly between its parts the lines. Raises BadInput."""
-    if tokens < LEAST_TOKENS:
-        raise BadInput(f"tokens is {tokens}; it must be {LEAST_TOKENS} or more")
-    probes = make_probes(min(max(tokens // _TOKENS_A_PROBE, 1), _MOST_PROBES), seed)
+    check_length(tokens)
+    probes = make_probes(min(max(tokens // _TOKENS_A_PROBE, 1), MOST_PROBES), seed)
     lines = [tokenizer.encode(f"\n{probe.line}\n", add_special_tokens=False) for probe in probes]
     begin = [first for first in tokenizer.encode("")[:1] if first == tokenizer.bos_id]
     text = list(text)[: tokens - len(begin) - sum(map(len, lines))]
@@ -128,6 +127,11 @@ def exam(tokenizer: Encoder, text: Sequence[int], tokens: int, seed: int) -> Exa
         placed.append(Probe(probe.kind, probe.line, probe.question, probe.answer, probe.end, len(ids)))
         ids = ids + line
     return Exam(ids + _part(text, len(probes), len(probes) + 1), placed)
+
+
+def check_length(tokens: int) -> None:
+    if tokens < LEAST_TOKENS:
+        raise BadInput(f"tokens is {tokens}; it must be {LEAST_TOKENS} or more")
 
 
 def _part(text: list[int], index: int, parts: int) -> list[int]:

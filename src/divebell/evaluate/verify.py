@@ -12,7 +12,7 @@ import numpy as np
 from divebell.engine.divergence import Divergence, divergence
 from divebell.engine.llm import LLM
 from divebell.errors import BadInput
-from divebell.evaluate.exam import Exam, Probe
+from divebell.evaluate.exam import MOST_PROBES, Encoder, Exam, Probe, make_probes
 
 WRITTEN_LENGTH = 512  # tokens of each text that a model writes itself
 _BUCKETS = (0, 1024, 2048, 4096, 8192, 16384)
@@ -164,7 +164,19 @@ def _check_tokenizer(llm: LLM, exam: Exam) -> None:
     for probe in exam.probes:
         line = _encoded(llm, f"\n{probe.line}\n")
         if exam.ids[probe.position : probe.position + len(line)] != line:
-            raise BadInput(
-                "the tokenizers of model and reference differ, so their predictions can't be compared: "
-                f"{probe.line!r} is not the same tokens to both"
-            )
+            raise _differ(probe)
+
+
+def check_tokenizers(reference: Encoder, model: Encoder, seed: int) -> None:
+    """Before either model is loaded. Raises BadInput where they split a line of the exam otherwise."""
+    for probe in make_probes(MOST_PROBES, seed):
+        first, second = (one.encode(probe.line, add_special_tokens=False) for one in (reference, model))
+        if first != second:
+            raise _differ(probe)
+
+
+def _differ(probe: Probe) -> BadInput:
+    return BadInput(
+        "the tokenizers of model and reference differ, so their predictions can't be compared: "
+        f"{probe.line!r} is not the same tokens to both"
+    )
