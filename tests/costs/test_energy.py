@@ -6,6 +6,7 @@ import pytest
 
 from divebell.costs import energy
 from divebell.costs.settings import Settings
+from divebell.errors import BadFile
 
 NOWHERE = Path("/nowhere")
 
@@ -21,12 +22,18 @@ def test_rapl_adds_packages_and_survives_their_wrap(tmp_path):
     for name, value in (("intel-rapl:0", 900_000), ("intel-rapl:1", 100_000)):
         files.append(_file(tmp_path / name, "energy_uj", value))
         _file(tmp_path / name, "max_energy_range_uj", 1_000_000)
-    _file(tmp_path / "intel-rapl:0:0", "energy_uj", 5)
+        _file(tmp_path / name, "name", f"package-{name[-1]}")
+    parts = []
+    for name, word in (("intel-rapl:0:0", "core"), ("intel-rapl:2", "psys")):  # a part of a package, and the board
+        parts.append(_file(tmp_path / name, "energy_uj", 5))
+        _file(tmp_path / name, "name", word)
     found = energy.source(Settings(), tmp_path, NOWHERE)
     assert found.method.startswith("RAPL")
     begin = found.read()
     files[0].write_text("200000")
     files[1].write_text("400000")
+    for part in parts:
+        part.write_text("90000")
     assert found.read() - begin == pytest.approx(0.3 + 0.3, abs=1e-6)
 
 
@@ -47,10 +54,33 @@ def test_power_is_integrated(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "watts"), [("echo 12.5", 12.5), ("echo no", 0.0), ("exit 3", 0.0), ("echo -4", 0.0)]
+    ("command", "watts"),
+    [
+        ("echo 12.5", 12.5),
+        ("echo 2 3", 5.0),
+        ("echo no", None),
+        ("exit 3", None),
+        ("echo -4", None),
+        ("echo nan", None),
+    ],
 )
 def test_a_command_prints_watts(command, watts):
     assert energy._watts(command) == watts
+
+
+def test_a_meter_that_never_gave_watts_is_refused():
+    with pytest.raises(BadFile, match=r"meter\.command: is 'exit 3', which prints no number of watts"):
+        energy.source(Settings(command="exit 3"))
+
+
+def test_of_a_meter_that_is_gone_the_last_watts_hold_and_that_is_said(tmp_path, caplog):
+    file = _file(tmp_path, "watts", 30)
+    watts = energy._metered(f"cat {file}")
+    file.unlink()
+    assert (watts(), watts()) == (30.0, 30.0)
+    assert [record.getMessage().count("prints no watts any more") for record in caplog.records] == [1]
+    _file(tmp_path, "watts", 40)
+    assert watts() == 40.0
 
 
 def test_the_estimate_is_labelled_and_follows_processor_time(monkeypatch):

@@ -5,21 +5,26 @@ power*_input in microwatts); the estimate's watts are those of an EPYC 9654, 360
 for 8 GB of memory, which codecarbon assumes as well.
 """
 
+import logging
 import os
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
-from divebell.costs.settings import Settings
+from divebell.costs.settings import Settings, place
 from divebell.engine.books import Meter
+from divebell.errors import BadFile
 
+LOG = logging.getLogger(__name__)
 POWERCAP, HWMON = Path("/sys/class/powercap"), Path("/sys/class/hwmon")
 CORE_WATTS, MEMORY_WATTS_PER_GB, IDLE_SHARE = 360 / 96, 3 / 8, 0.3
 _EVERY = 1.0  # seconds between two readings of a power
+_WRAP = 60.0  # and of a counter, which begins anew after 65 kJ on some processors, some minutes of full load
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,9 @@ class Source:
 def source(settings: Settings, powercap: Path = POWERCAP, hwmon: Path = HWMON) -> Source:
     """The best that there is: the person's own meter, RAPL, hwmon, an estimate."""
     idle = settings.idle_watts
-    if settings.command:
-        return Source(f"meter: {settings.command}", 0.05, integral(lambda: _watts(settings.command)), idle)
-    if packages := _readable(powercap.glob("intel-rapl:[0-9]*"), "energy_uj"):
+    if command := settings.command:
+        return Source(f"meter: {command}", 0.05, integral(_metered(command)), idle)
+    if packages := _readable(filter(_is_package, powercap.glob("intel-rapl:*")), "energy_uj"):
         return Source("RAPL, processor packages alone", 0.1, _rapl(packages), idle)
     if files := _readable(hwmon.glob("hwmon*/energy*_input")):
         return Source("hwmon", 0.1, lambda: sum(_number(file) for file in files) / 1e6, idle)
@@ -79,41 +84,82 @@ def integral(watts: Callable[[], float]) -> Callable[[], float]:
         return state[0] + state[1] * (time.monotonic() - state[2])
 
     def watch() -> None:
-        while True:
-            time.sleep(_EVERY)
-            now = watts()
-            state[0], state[1], state[2] = joules(), now, time.monotonic()
+        now = watts()
+        state[0], state[1], state[2] = joules(), now, time.monotonic()
 
-    Thread(target=watch, name="divebell meter", daemon=True).start()
+    _repeat(watch, _EVERY)
     return joules
 
 
-def _watts(command: str | None) -> float:
-    """What the command prints; 0 where it fails, as a meter that is gone must not stop an answer."""
+def _repeat(act: Callable[[], object], seconds: float) -> None:
+    def forever() -> None:
+        while True:
+            time.sleep(seconds)
+            act()
+
+    Thread(target=forever, name="divebell meter", daemon=True).start()
+
+
+def _metered(command: str) -> Callable[[], float]:
+    """Watts as the command prints them. A meter that is gone later must not stop an answer: the last reading holds, and
+    it is said. Raises BadFile for one that never gave any."""
+    last = _watts(command)
+    if last is None:
+        raise BadFile(place(), "meter.command", f"is {command!r}, which prints no number of watts")
+    state = [last, False]
+
+    def watts() -> float:
+        now = _watts(command)
+        if now is None and not state[1]:
+            LOG.warning("the meter %r prints no watts any more; its last reading, %g W, is taken", command, state[0])
+        state[0], state[1] = state[0] if now is None else now, now is None
+        return state[0]
+
+    return watts
+
+
+def _watts(command: str) -> float | None:
+    """The sum of what the command prints; None where it fails or prints something else."""
     try:
-        answer = subprocess.run(command or "", shell=True, capture_output=True, text=True, timeout=10, check=True)
-        return max(sum(map(float, answer.stdout.split())), 0.0)
+        answer = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=10, check=True)
+        numbers = [float(word) for word in answer.stdout.split()]
     except (OSError, ValueError, subprocess.SubprocessError):
-        return 0.0
+        return None
+    return sum(numbers) if numbers and all(0 <= number < inf for number in numbers) else None
+
+
+def _is_package(zone: Path) -> bool:
+    """A package's zones (its cores, its memory) are listed beside it, and on some machines the whole board (psys), of
+    which it is a part."""
+    return zone.name.count(":") == 1 and _word(zone / "name").startswith("package")
 
 
 def _rapl(packages: list[Path]) -> Callable[[], float]:
     ranges = [_number(package.with_name("max_energy_range_uj")) for package in packages]
-    last, total = [_number(package) for package in packages], [0.0]
+    last, total, lock = [_number(package) for package in packages], [0.0], Lock()
 
     def read() -> float:
-        for index, package in enumerate(packages):
-            now = _number(package)
-            total[0] += (now - last[index]) % (ranges[index] or float("inf"))
-            last[index] = now
-        return total[0] / 1e6
+        with lock:
+            for index, package in enumerate(packages):
+                now = _number(package)
+                total[0] += (now - last[index]) % (ranges[index] or inf)
+                last[index] = now
+            return total[0] / 1e6
 
+    _repeat(read, _WRAP)
     return read
 
 
 def _readable(paths: object, name: str = "") -> list[Path]:
     found = [path / name if name else path for path in sorted(paths)]
     return [path for path in found if os.access(path, os.R_OK)]
+
+
+def _word(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _number(path: Path) -> float:
