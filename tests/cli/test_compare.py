@@ -18,7 +18,15 @@ def told(capsys):
 
 def test_the_table(told):
     shown = told()
-    for words in ("DeepSeek-R1", "not published", "829 t", "MLA is O(n log n)", "2,788,000 h x 2,290 t / 7,700,000 h"):
+    for words in (
+        "DeepSeek-R1",
+        "not published",
+        "mixture of experts, MLA",
+        "2,048 H800",
+        "829 t",
+        "MLA is O(n log n)",
+        "2,788,000 h x 2,290 t / 7,700,000 h",
+    ):
         assert words in shown, words
 
 

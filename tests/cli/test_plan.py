@@ -34,7 +34,21 @@ def test_plan_for_people(capsys):
     assert main(["plan", V2_LITE, "--hardware", "epyc-9654", "--format", "q4_0"]) == 0
     out = capsys.readouterr().out
     assert "reading memory" in out
-    assert "assumed for a kWh" in out
+    assert "left out: dollars_per_kwh (0.2) (see " in out
+    assert "360 W" in out
+    assert "assumed: " not in out
+
+
+def test_what_is_assumed_of_this_machine_is_said(capsys, monkeypatch):
+    figures = {"processor": "P", "threads": 2, "isa": "avx2", "read_gb_per_s": 20.0, "int8_gmac_per_s": 200.0}
+    figures |= {"bf16_gmac_per_s": 100.0, "nodes": {"node0": 28.316}, "disk_gb_per_s": None, "date": "2026-11-28"}
+    monkeypatch.setattr("divebell.costs.this_machine.this_machine", lambda: figures)
+    monkeypatch.setattr("divebell.costs.rehearsed.rehearse", lambda *args: [1.0] * len(args[-1]))
+    assert main(["plan", V2_LITE, "--format", "q4_0"]) == 0
+    out = capsys.readouterr().out
+    assert "W, assumed: 3.75 W a core" in out
+    assert "(measured here: node0 28.3 GB/s, 2026-11-28)" in out
+    assert "left out: dollars_per_kwh (0.2), dollars, watts (see " in out
 
 
 def test_catalogue_has_a_source_and_a_date_in_every_row(capsys):
@@ -55,6 +69,7 @@ def _listed(capsys):
         ((V2_LITE, "--hardware", "abacus"), "abacus.*epyc-9654"),
         ((V2_LITE, "--hardware", "8x-h20", "--batch", "0"), "--batch"),
         ((V2_LITE, "--hardware", "8x-h20", "--context", "-1"), "--context"),
+        ((V2_LITE, "--hardware", "8x-h20", "--context", "163840"), "--context is '163840', but .* 163,840 tokens, 512"),
         ((V2_LITE, "--hardware", "8x-h20", "--format", "q3"), "q3.*q4_k"),
     ],
 )
@@ -74,3 +89,9 @@ def test_a_benchmark_is_remembered_beside_earlier_ones(tmp_path):
     keep_bench(tmp_path / "m.gguf", [{**row, "depth": 64}, {**row, "tokens_per_s": 8.0}])
     kept = measured_speeds(read(speeds_place()), tmp_path / "m.gguf")
     assert kept == {("decode", 1, 0, 2): 0.25, ("decode", 1, 64, 2): 0.5}
+
+
+def test_a_config_without_an_architecture_is_told(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"hidden_size": 64}')
+    assert main(["plan", str(tmp_path / "config.json"), "--hardware", "8x-h20"]) == 1
+    assert "model_type is missing" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from divebell.atlas import variants
-from divebell.atlas.cells import FIELDS, Model, chosen, claims
+from divebell.atlas.cells import FIELDS, WORDS, Model, chosen, claims
 from divebell.atlas.derived import derived
 from divebell.atlas.form import written
 from divebell.cli.measured import Timed, figures_of, show_timed, timing
@@ -15,7 +15,8 @@ from divebell.cli.output import print_fields, print_json, print_table
 from divebell.costs.hardware import hardware
 from divebell.errors import BadInput
 
-_COLUMNS = ("parameters", "active", "context", "training_tokens", "price_input", "price_output", "mmlu", "code")
+_NUMBERS = ("parameters", "active", "context", "training_tokens", "price_input", "price_output", "mmlu", "code")
+_NUMBERS += ("gpu_hours", "carbon")
 
 
 def compare(
@@ -76,9 +77,9 @@ def _plain(cells: dict) -> dict:
 
 
 def _show_all(models: tuple[Model, ...]) -> None:
-    columns = (*_COLUMNS, "gpu_hours", "carbon")
-    rows = [(model.title, *(written(field, model.cells[field]) for field in columns)) for model in models]
-    print_table(("model", *(field.replace("_", " ") for field in columns)), rows, fold=False)
+    for columns in (_NUMBERS, (*WORDS, "multilingual")):
+        rows = [(model.title, *(written(field, model.cells[field]) for field in columns)) for model in models]
+        print_table(("model", *(field.replace("_", " ") for field in columns)), rows, fold=False)
     _show_derived(models)
     told = [
         (one.subject, one.claimed, one.true, one.note, f"{one.source.title}, {one.source.date}") for one in claims()

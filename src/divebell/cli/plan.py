@@ -47,6 +47,7 @@ def plan(
     if model is None:
         raise BadInput("MODEL is missing; give a config.json, a model's files or its name, or --hardware list alone")
     from divebell.costs import settings
+    from divebell.costs.plan import PROMPT
 
     own = settings.load()
     contexts, batches = _counts("context", context, 0), _counts("batch", batch, 1)
@@ -64,6 +65,10 @@ def plan(
         "speeds": [asdict(speed) | {"tokens_per_s": speed.tokens_per_s} for speed in speeds],
         "assumed": own.assumed,
     }
+    if not speeds:
+        raise BadInput(
+            f"--context is {context!r}, but the model can read {shape.longest:,} tokens, {PROMPT} of them new"
+        )
     print_json(figures) if json else _show(figures, speeds, own)
 
 
@@ -131,6 +136,8 @@ def _speeds(shape: Any, machine: Any, contexts: list[int], batches: list[int], o
 
 
 def _show(figures: dict[str, Any], speeds: list[Any], own: Any) -> None:
+    from divebell.costs.settings import not_given
+
     machine = figures["hardware"]
     size = format_bytes(int(figures["cache_bytes_per_token"]))
     total, active = counted(figures["parameters"]), counted(figures["active_parameters"])
@@ -139,7 +146,7 @@ def _show(figures: dict[str, Any], speeds: list[Any], own: Any) -> None:
         ("cache", f"{size} for each token, {format_bytes(figures['cache_bytes_fixed'])} for each sequence"),
         ("hardware", f"{machine['name']} ({machine['source']}, {machine['date']})"),
         ("memory", format_bytes(int(machine["memory"]))),
-        ("power", f"{machine['watts']:g} W" if machine["watts"] else "not known"),
+        ("power", _power(machine, own)),
     ]
     if machine["export"]:
         source = f" ({machine['export_source']}, {machine['export_date']})" if machine["export_date"] else ""
@@ -148,11 +155,29 @@ def _show(figures: dict[str, Any], speeds: list[Any], own: Any) -> None:
     rows = [[row["format"], *_sizes(row), row["fits"]] for row in figures["formats"]]
     print_table(("format", "weights", "with cache", "fits"), rows)
     columns = ("", "depth", "batch", "tokens/s", "measured", "floor", "limit", "$/M tokens")
-    print_table(columns, [_cells(speed) for speed in speeds], f"speeds as {figures['format']}")
-    if "dollars_per_kwh" in own.assumed:
-        from divebell.costs.settings import place
+    print_table(columns, [_cells(speed) for speed in speeds], f"speeds, weights {figures['format']}")
+    if missing := not_given(_missing(machine, own)):
+        print(missing)
 
-        print(f"${own.dollars_per_kwh:.2f} is assumed for a kWh; your own figures go into {place()}")
+
+def _power(machine: dict[str, Any], own: Any) -> str:
+    from divebell.costs.energy import CORE_WATTS, MEMORY_WATTS_PER_GB
+
+    if not machine["watts"]:
+        return "not known"
+    how = f", assumed: {CORE_WATTS:g} W a core, {MEMORY_WATTS_PER_GB:g} W a GB of memory"
+    return f"{machine['watts']:.0f} W" + (how if _is_this(machine) and own.watts is None else "")
+
+
+def _is_this(machine: dict[str, Any]) -> bool:
+    return machine["name"].startswith("this")
+
+
+def _missing(machine: dict[str, Any], own: Any) -> list[str]:
+    """Figures of the person's that the money would need: of the catalogue's machines all but the tariff is there."""
+    needed = ("dollars_per_kwh", "dollars", "watts") if _is_this(machine) else ("dollars_per_kwh",)
+    assumed = [name for name in needed if name in own.assumed]
+    return [f"{name} ({own.dollars_per_kwh:g})" if name == "dollars_per_kwh" else name for name in assumed]
 
 
 def _sizes(row: dict[str, Any]) -> list[str]:

@@ -51,14 +51,13 @@ def _show(rows: list[dict[str, Any]], figures: dict[str, Any]) -> None:
         print(f"joules: {answers[-1]['method']}, ± {answers[-1]['uncertainty']:.0%}; grid: {answers[-1]['grid']}")
     print_fields([(name, f"{value:,.6g}") for name, value in figures["total"].items()])
     if missing := _missing():
-        print(f"not given, so assumed or left out: {', '.join(missing)}")
+        print(missing)
 
 
-def _missing() -> list[str]:
-    from divebell.costs.settings import load, place
+def _missing() -> str:
+    from divebell.costs.settings import load, not_given
 
-    names = [name for name in load().assumed if name in ("dollars_per_kwh", "place", "dollars", "watts")]
-    return [*names[:-1], f"{names[-1]} (see {place()})"] if names else []
+    return not_given([name for name in load().assumed if name in ("dollars_per_kwh", "place", "dollars", "watts")])
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:

@@ -110,7 +110,7 @@ def _finite(value: Any) -> Any:
 
 
 def _show(figures: dict[str, Any], found: Any, own: Any) -> None:
-    from divebell.costs.settings import place
+    from divebell.costs.settings import not_given
     from divebell.costs.worth import MONTH
 
     load = figures["load"]
@@ -124,8 +124,8 @@ def _show(figures: dict[str, Any], found: Any, own: Any) -> None:
     print("What would change it:")
     for change in found.changes:
         print(f"  {change}")
-    if figures["assumed"]:
-        print(f"not given, so assumed or left out: {', '.join(figures['assumed'])} (see {place()})")
+    if missing := not_given(figures["assumed"]):
+        print(missing)
 
 
 def _told(found: Any) -> list[tuple[str, float]]:

@@ -17,7 +17,7 @@ prices = ["deepseek-v4-flash"]
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,11 @@ def place() -> Path:
     if own := os.environ.get("DIVEBELL_COSTS"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config").expanduser() / "divebell" / "costs.toml"
+
+
+def not_given(names: Sequence[str]) -> str:
+    """The sentence about fields that a figure would need; empty where none is missing."""
+    return f"not given, so assumed or left out: {', '.join(names)} (see {place()})" if names else ""
 
 
 def state() -> Path:

@@ -79,7 +79,7 @@ def shape_of_config(path: Path, format: str | None = None) -> Shape:
 
 def shape_of(values: Mapping[str, Any], format: str | None = None, path: Path | str = "config.json") -> Shape:
     """values: a config.json's fields."""
-    name = str(values.get("model_type"))
+    name = str(values["model_type"])
     if name == "deepseek_v4":
         return _v4(values, format, path)
     if name in BY_FORMULA:

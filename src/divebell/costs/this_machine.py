@@ -51,12 +51,18 @@ def this_hardware(own: Settings) -> Hardware:
         watts=watts(own)[0],
         dollars=own.dollars or None,
         dollars_per_hour=None,
-        source=f"measured here; by NUMA node {found['nodes']} GB/s, disk {found['disk_gb_per_s']} GB/s",
+        source=_source(found),
         date=found["date"],
         export="",
         export_source="",
         export_date="",
     )
+
+
+def _source(found: dict[str, Any]) -> str:
+    rates = {**found["nodes"], "disk": found["disk_gb_per_s"]}
+    told = [f"{name} {rate:.1f} GB/s" for name, rate in rates.items() if rate is not None]
+    return f"measured here: {', '.join(told)}"
 
 
 def read(path: Path) -> dict[str, Any]:
