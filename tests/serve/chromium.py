@@ -15,7 +15,7 @@ import httpx
 from websockets.sync.client import connect
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
 # WCAG 2.2's contrast of what `ink` gives of an element with the nearest background that can be seen.
 CONTRAST = """
   const numbers = colour => colour.match(/[\\d.]+/g).map(Number);

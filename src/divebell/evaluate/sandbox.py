@@ -74,7 +74,7 @@ def check_sandbox() -> None:
     """Runs a program that tries what it may not. Raises NoSandbox."""
     if shutil.which("bwrap") is None:
         raise NoSandbox("bwrap is not installed")
-    outcome = _run(_PROBE, Limits(processes=4))
+    outcome = _run(_PROBE, Limits(seconds=60.0, processes=4))  # a machine that is very busy is no reason to refuse
     if not outcome.passed:
         raise NoSandbox(f"a trial of it {outcome.status}: {outcome.output.strip()[-300:]}")
 
