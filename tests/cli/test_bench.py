@@ -4,6 +4,7 @@ import pytest
 
 from divebell.cli import main
 from divebell.models.synth import plan, synth
+from divebell.ops import native
 
 CONFIG = {
     "model_type": "qwen2",
@@ -83,3 +84,15 @@ def test_people_get_a_table(model, capsys, monkeypatch):
 def test_mistakes_are_told(model, capsys, arguments, message):
     assert run(model, *arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_only_what_a_plan_is_made_for_is_kept_beside_it(model, monkeypatch):
+    kept = []
+    monkeypatch.setattr("divebell.costs.plan.keep_bench", lambda path, rows: kept.append(path))
+    usual = native.threads()
+    try:
+        for options in ((), ("--threads", usual), ("--cache", "f32"), ("--threads", usual + 1)):
+            assert run(model, "--prompt", 0, "--decode", 1, *options) == 0
+    finally:
+        native.set_threads(usual)
+    assert len(kept) == 2

@@ -48,11 +48,14 @@ def bench(
     """
     from divebell.cli.output import print_json
     from divebell.costs.plan import keep_bench
+    from divebell.ops import native
 
+    planned = native.threads(), None  # what a plan is made for
     figures = measure(
         model, _counts("prompt", prompt), decode, _counts("depth", depth), _counts("batch", batch), threads, cache
     )
-    keep_bench(figures["model"], figures["rows"])
+    if (figures["threads"], cache) == planned:
+        keep_bench(figures["model"], figures["rows"])
     print_json(figures) if json else _print(figures)
 
 
