@@ -9,6 +9,7 @@ import pytest
 
 from divebell.cli import main
 from divebell.costs import ledger
+from divebell.costs.prices import price
 
 ROW = {
     "kind": "answer",
@@ -35,6 +36,7 @@ def test_list_and_sums(capsys):
     out = capsys.readouterr().out
     assert "m.gguf" in out
     assert "idle_joules" in out
+    assert f"dollars at gpt-4 ({price('gpt-4').date})" in out
     assert main(["receipts", "--json", "--last", "1"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert (figures["rows"], len(figures["receipts"]), figures["damage"]) == (3, 1, [])

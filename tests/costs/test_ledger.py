@@ -55,6 +55,16 @@ def test_damage_is_told_by_row(path, statement, told):
     ledger.receipts(path)
 
 
+def test_what_was_changed_is_not_summed(path):
+    _change(path, "UPDATE receipts SET body = replace(body, '2.0', '0.1') WHERE id = 3")
+    assert [row["joules"] for row in ledger.receipts(path)] == [0, 1, 3, 4, 5]
+    _change(path, "DELETE FROM receipts WHERE id = 4")
+    _change(path, "UPDATE receipts SET hash = x'00' WHERE id = 6")
+    assert [row["joules"] for row in ledger.receipts(path)] == [0, 1, 4]
+    changed = "row {} was changed, or its hash was"
+    assert ledger.damage(path) == [changed.format(3), "row 4 is missing", changed.format(6)]
+
+
 @given(st.integers(0, 5), st.text(min_size=1, max_size=5))
 def test_no_other_body_has_the_same_hash(row, text):
     body = f'{{"joules": {row}}}'

@@ -49,9 +49,17 @@ def _show(rows: list[dict[str, Any]], figures: dict[str, Any]) -> None:
     if answers:
         print_table(columns, [_cells(row) for row in answers])
         print(f"joules: {answers[-1]['method']}, ± {answers[-1]['uncertainty']:.0%}; grid: {answers[-1]['grid']}")
-    print_fields([(name, f"{value:,.6g}") for name, value in figures["total"].items()])
+    print_fields([(_dated(name), f"{value:,.6g}") for name, value in figures["total"].items()])
     if missing := _missing():
         print(missing)
+
+
+def _dated(name: str) -> str:
+    """A sum's name; of an API's price with the date of the list."""
+    from divebell.costs.prices import prices
+
+    dates = {f"dollars at {price.model}": price.date for price in prices()}
+    return f"{name} ({dates[name]})" if name in dates else name
 
 
 def _missing() -> str:

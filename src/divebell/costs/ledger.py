@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -22,6 +22,7 @@ from divebell.errors import BadFile
 LOG = logging.getLogger(__name__)
 FIRST = "0" * 64
 _SCHEMA = "CREATE TABLE IF NOT EXISTS receipts (id INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL)"
+_CHANGED = "row {} was changed, or its hash was"
 _PATIENCE = 5.0  # seconds that other processes may hold the file, or the end of the program waits for the last rows
 
 
@@ -61,27 +62,31 @@ def read(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def receipts(path: Path) -> list[dict[str, Any]]:
-    """The rows' bodies with their ids, those that are damaged left out."""
+    """The rows' bodies with their ids, those that were changed left out."""
     found = []
-    for number, body, _ in read(path):
-        try:
-            found.append({"id": number, **json.loads(body)})
-        except (ValueError, TypeError):
-            continue
+    for number, body, problem in _checked(path):
+        with suppress(ValueError, TypeError):  # after a gap
+            found += [] if problem == _CHANGED else [{"id": number, **json.loads(body)}]
     return found
 
 
 def damage(path: Path) -> list[str]:
     """A sentence for each row where the chain is broken."""
-    problems, previous, expected = [], FIRST, 1
+    return [problem.format(number) for number, _, problem in _checked(path) if problem]
+
+
+def _checked(path: Path) -> Iterator[tuple[int, str, str]]:
+    """(id, body, what is wrong there, in words that the id belongs into). What comes after a gap can't be checked."""
+    previous, expected = FIRST, 1
     for number, body, hash in read(path):
+        problem = ""
         if number != expected:
             missing = f"row {expected} is" if number == expected + 1 else f"rows {expected} to {number - 1} are"
-            problems.append(f"{missing} missing")
-        elif link(previous, body) != hash:
-            problems.append(f"row {number} was changed, or its hash was")
+            problem = f"{missing} missing"
+        elif not isinstance(body, str) or link(str(previous), body) != hash:
+            problem = _CHANGED
+        yield number, body, problem
         previous, expected = hash, number + 1
-    return problems
 
 
 class Writer:
