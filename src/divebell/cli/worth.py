@@ -53,12 +53,14 @@ def worth(
     if model:
         load = worth.Load(_given("prompt", prompt_tokens), cached_tokens, _given("answer", answer_tokens))
         machine = _planned(load, model, hardware, batch, own)
+    elif hardware != "this" or batch != 1 or cached_tokens:
+        raise BadInput("--hardware, --batch and --cached-tokens describe a plan; give its --model too")
     else:
         load, machine = worth.from_ledger(ledger.receipts(ledger.place()), own)
         load, machine = _scaled(load, machine, prompt_tokens, answer_tokens)
     found = worth.judge(load, machine, chosen, own)
     missing = [name for name in ("dollars_per_kwh", "dollars") if name in own.assumed]
-    if machine.dollars > 0:
+    if machine.dollars > 0 or machine.hourly is not None:
         missing = [name for name in missing if name != "dollars"]
     figures = {"load": asdict(load), "machine": asdict(machine), "price": asdict(chosen), "assumed": missing}
     print_json(_finite(figures | asdict(found))) if json else _show(figures, found, own)
@@ -87,17 +89,30 @@ def _planned(load: Any, model: str, hardware: str, batch: int, own: Any) -> Any:
 
     if batch < 1:
         raise BadInput(f"--batch is {batch}; it must be 1 or more")
-    machine, _, _, speeds = planned(model, hardware, None, [CONTEXT], [batch], own)
+    found, _, _, speeds = planned(model, hardware, None, [CONTEXT], [batch], own)
     rates = {speed.kind: speed.tokens_per_s for speed in speeds}
-    if machine.watts is None:
-        raise BadInput(f"the power of {machine.name} is not published; its cost can't be told")
     if not rates:
         raise BadInput(f"{model} has no room for {CONTEXT} tokens of context, for which speeds are taken")
     seconds = (load.prompt - load.cached) / rates["prompt"] + load.answered / rates["decode"]
-    idle = watts(own)[1] if hardware == "this" else IDLE_SHARE * machine.watts
-    basis = f"a plan of {model} on {machine.name} at {CONTEXT} tokens of context"
-    dollars = machine.dollars if machine.dollars is not None else own.dollars
-    return Machine(dollars, own.years, idle, seconds, (machine.watts - idle) * seconds, basis)
+    basis = f"a plan of {model} on {found.name} at {CONTEXT} tokens of context"
+    if found.dollars_per_hour is not None:
+        return Machine(0.0, own.years, 0.0, seconds, 0.0, basis, found.dollars_per_hour)
+    dollars = _price(found, own)
+    if found.watts is None:
+        raise BadInput(f"the power of {found.name} is not published; its cost can't be told")
+    idle = watts(own)[1] if hardware == "this" else IDLE_SHARE * found.watts
+    return Machine(dollars, own.years, idle, seconds, (found.watts - idle) * seconds, basis)
+
+
+def _price(machine: Any, own: Any) -> float:
+    from divebell.costs.settings import place
+
+    if machine.dollars is not None:
+        return machine.dollars
+    if "dollars" in own.assumed and not machine.name.startswith("this"):
+        told = f"the price of {machine.name} is not in the catalogue; give yours as hardware.dollars in {place()}"
+        raise BadInput(told)
+    return own.dollars
 
 
 def _finite(value: Any) -> Any:

@@ -32,7 +32,7 @@ class Load:
 class Machine:
     """dollars, years: its price and life. idle_watts: all day. busy_seconds, joules: of a day's load, beyond idle.
 
-    basis: where the figures are from.
+    basis: where the figures are from. hourly: dollars an hour of one that is hired, with its power, instead of bought.
     """
 
     dollars: float
@@ -41,6 +41,7 @@ class Machine:
     busy_seconds: float
     joules: float
     basis: str
+    hourly: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,12 @@ def _share(machine: Machine) -> float:
 
 
 def _lines(load: Load, machine: Machine, price: Price, own: Settings) -> list[Line]:
-    tariff, days = own.dollars_per_kwh, machine.years * 365.25
+    tariff = own.dollars_per_kwh
     hit = price.input if price.cached is None else price.cached
     rent = (load.cached * hit + (load.prompt - load.cached) * price.input + load.answered * price.output) / 1e6
     missed = load.prompt - load.cached
     return [
-        Line("wear", f"${machine.dollars:,.0f} / {days:,.0f} days", machine.dollars / days),
+        _machine_line(machine),
         Line(
             "idle power",
             f"{machine.idle_watts:.0f} W x 24 h x ${tariff:g}/kWh",
@@ -114,24 +115,39 @@ def _lines(load: Load, machine: Machine, price: Price, own: Settings) -> list[Li
     ]
 
 
+def _machine_line(machine: Machine) -> Line:
+    if machine.hourly is not None:
+        return Line("hire of the machine, power included", f"24 h x ${machine.hourly:g}", 24 * machine.hourly)
+    days = machine.years * 365.25
+    return Line("wear", f"${machine.dollars:,.0f} / {days:,.0f} days", machine.dollars / days)
+
+
 def _changes(
     machine: Machine, own: Settings, lines: list[Line], load: Load, break_even: float | None, share: float
 ) -> list[str]:
     wear, idle, work, rent = (line.dollars for line in lines)
     told = [_of_load(load, break_even, rent > work, share)]
-    paid = (rent - work - idle) * machine.years * 365.25
-    if paid > 0:
-        told.append(f"the price of the machine: at ${paid:,.0f} owning costs as much as renting")
-    else:
-        told.append("the price of the machine: even as a present it would cost more than renting, by its power")
-    kwh = (machine.idle_watts * DAY + machine.joules) / 3.6e6
-    if rent > wear and kwh > 0:
-        told.append(f"the tariff: at ${(rent - wear) / kwh:.3g}/kWh instead of ${own.dollars_per_kwh:g}")
-    else:
-        told.append("the tariff: no, wear alone costs more than renting")
+    told += [_of_price(machine, rent - work - idle), *_of_tariff(machine, own, rent - wear)]
     if rent > 0:
         told.append(f"the API's prices: at {(wear + idle + work) / rent:.3g} times what they are")
     return told
+
+
+def _of_price(machine: Machine, left: float) -> str:
+    """left: dollars a day that the machine may cost."""
+    if machine.hourly is not None:
+        return f"the hire of the machine: at ${left / 24:,.3g} an hour it costs as much as the API"
+    if left <= 0:
+        return "the price of the machine: even as a present it would cost more than renting, by its power"
+    return f"the price of the machine: at ${left * machine.years * 365.25:,.0f} owning costs as much as renting"
+
+
+def _of_tariff(machine: Machine, own: Settings, left: float) -> list[str]:
+    """left: dollars a day that its power may cost."""
+    kwh = (machine.idle_watts * DAY + machine.joules) / 3.6e6
+    if left > 0 and kwh > 0:
+        return [f"the tariff: at ${left / kwh:.3g}/kWh instead of ${own.dollars_per_kwh:g}"]
+    return [] if machine.hourly is not None else ["the tariff: no, wear alone costs more than renting"]
 
 
 def _of_load(load: Load, break_even: float | None, cheaper: bool, share: float) -> str:

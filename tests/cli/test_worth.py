@@ -1,0 +1,85 @@
+"""divebell worth: from the ledger, and from a plan."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from divebell.cli import main
+from divebell.costs import ledger
+
+V2_LITE = str(Path(__file__).parents[2] / "benchmarks" / "configs" / "deepseek-v2-lite.json")
+DAY = ("--prompt-tokens", "2e7", "--cached-tokens", "1.5e7", "--answer-tokens", "1e6")
+ROW = {"kind": "answer", "time": 1.7e9, "method": "a meter", "prompt_tokens": 100, "cached_tokens": 40}
+ROW |= {"completion_tokens": 10, "shared_seconds": 2.0, "joules": 50.0, "idle_joules": 20.0}
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("DIVEBELL_COSTS", str(tmp_path / "costs.toml"))
+
+
+def _judged(capsys, *arguments: str) -> dict:
+    assert main(["worth", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_ledgers_day_is_taken_and_can_be_made_larger(capsys):
+    ledger.append(ledger.place(), [ROW, ROW])
+    found = _judged(capsys, "--price", "gpt-4o")
+    assert found["load"] == {"prompt": 200.0, "cached": 80.0, "answered": 20.0}
+    assert found["assumed"] == ["dollars_per_kwh", "dollars"]
+    larger = _judged(capsys, "--price", "gpt-4o", "--prompt-tokens", "2000", "--answer-tokens", "200")
+    assert larger["load"]["cached"] == pytest.approx(800.0)
+    assert larger["dollars"]["rent"] == pytest.approx(10 * found["dollars"]["rent"])
+
+
+def test_a_bought_machine_wears_and_takes_power(capsys):
+    assert main(["worth", "--model", V2_LITE, "--hardware", "epyc-9654", *DAY]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("rent: ")
+    for words in ("wear", "idle power", "deepseek-v4-flash (DeepSeek, ", "the tariff: no", "dollars_per_kwh (see "):
+        assert words in out, words
+
+
+def test_a_hired_machine_costs_its_hire(capsys):
+    found = _judged(capsys, "--model", V2_LITE, "--hardware", "8x-h800", *DAY)
+    wear, idle, work, _ = found["lines"]
+    assert (wear["sum"], wear["dollars"]) == ("24 h x $16", 384.0)
+    assert idle["dollars"] == work["dollars"] == 0
+    assert found["dollars"]["own"] == 384.0
+    hire = next(change for change in found["changes"] if change.startswith("the hire"))
+    assert f"${found['dollars']['rent'] / 24:,.3g} an hour" in hire
+    assert not [change for change in found["changes"] if "tariff" in change]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "the ledger has no answers yet"),
+        (("--hardware", "8x-h800"), "give its --model too"),
+        (("--cached-tokens", "5"), "give its --model too"),
+        (("--model", V2_LITE), "--prompt-tokens is missing"),
+        (("--model", V2_LITE, "--hardware", "8x-h20", *DAY), "the price of 8x-h20 is not in the catalogue"),
+        (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY, "--batch", "0"), "--batch is 0"),
+        (("--price", "abacus"), "there is no price of 'abacus'"),
+    ],
+)
+def test_what_can_not_be_judged_is_said(arguments, says, capsys):
+    assert main(["worth", *arguments]) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_with_its_price_and_power_a_machine_of_the_catalogue_can_be_judged(capsys, tmp_path):
+    (tmp_path / "costs.toml").write_text("[hardware]\ndollars = 73050\n")
+    found = _judged(capsys, "--model", V2_LITE, "--hardware", "8x-h20", *DAY)
+    assert found["lines"][0]["dollars"] == pytest.approx(40.0)
+    assert main(["worth", "--model", V2_LITE, "--hardware", "8x-ascend-910c", *DAY]) == 1
+    assert "the power of 8x-ascend-910c is not published" in capsys.readouterr().err
+
+
+def test_a_negative_tariff_is_refused(capsys, tmp_path):
+    (tmp_path / "costs.toml").write_text("[electricity]\ndollars_per_kwh = -0.3\n")
+    assert main(["worth"]) == 1
+    assert "electricity.dollars_per_kwh: is -0.3; it must be a number, at least 0" in capsys.readouterr().err
