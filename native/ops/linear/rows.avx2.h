@@ -47,10 +47,13 @@ struct GroupScales {
 
     GroupScales() = default;
     explicit GroupScales(const uint8_t* p) {
+        if constexpr (requires { B::halves(p, a); }) B::halves(p, a);
+        else sort(p);
+    }
+    void sort(const uint8_t* p) {
         alignas(32) float first[16], second[16];
         B::scales(p, first, second);
-        if constexpr (requires { B::halves(p, a); }) B::halves(p, a);
-        else if constexpr (halves == 1) a[0] = _mm256_load_ps(first);
+        if constexpr (halves == 1) a[0] = _mm256_load_ps(first);
         else a[0] = alternate<0>(first), a[1] = alternate<1>(first);
         if constexpr (B::offset)
             for (int h = 0; h < halves; ++h) b[h] = _mm256_load_ps(second + 8 * h);
