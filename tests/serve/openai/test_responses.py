@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from servers import together
 from tools import PARAMETERS, ROME, call, check, saying
 
+from divebell.serve import job
+
 ASK = {"model": "small", "input": "Hello there", "max_output_tokens": 12, "temperature": 0}
 TOOLS = [
     {"type": "function", "name": "weather", "description": "Forecast.", "parameters": PARAMETERS, "strict": True},
@@ -63,6 +65,18 @@ def test_a_stream_joins_to_the_same(client, direct):
         "response.incomplete",
     ]
     assert events[-1].response.output_text == direct.text
+
+
+def test_who_waits_for_a_long_prompt_gets_events(client, direct, monkeypatch):
+    """Codex counts no comments: 300 s without an event, and it asks again."""
+    monkeypatch.setattr(job, "SILENCE", 0)
+    with client.responses.stream(**ASK) as stream:
+        events = list(stream)
+    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == direct.text
+    signs = [event for event in events if event.type == "response.in_progress"]
+    assert len(signs) > 1
+    assert {sign.response.status for sign in signs} == {"in_progress"}
+    assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
 def test_answers_come_async(server, direct):

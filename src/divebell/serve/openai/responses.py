@@ -14,7 +14,7 @@ from divebell.serve.answer import Answer
 from divebell.serve.connection import BEGUN, EventStream, while_connected
 from divebell.serve.errors import as_refusal
 from divebell.serve.form import StrictRoute
-from divebell.serve.frames import WAITING, answered, dumps
+from divebell.serve.frames import answered, dumps
 from divebell.serve.openai.responses_form import ResponseForm
 from divebell.serve.openai.responses_output import Output
 from divebell.serve.receipt import receipt_of
@@ -50,7 +50,11 @@ class Telling:
         return [self.frame(told) for event in self.answer.take(update) for told in self.output.of(event)]
 
     def begin(self) -> list[str]:
-        return [self._state("created", "in_progress"), self._state("in_progress", "in_progress")]
+        return [self._state("created", "in_progress"), self.waiting()]
+
+    def waiting(self) -> str:
+        """An event, as Codex takes a stream for dead after five minutes of comments, and asks again."""
+        return self._state("in_progress", "in_progress")
 
     def end(self) -> list[str]:
         """Closes what is open; the last event holds the whole response."""
@@ -128,7 +132,7 @@ async def frames(served: Offer, told: Telling, record: Record) -> AsyncGenerator
         for frame in told.begin():
             yield frame
         async for news in job.updates():
-            for frame in told.take(news[1]) if news else [WAITING]:
+            for frame in told.take(news[1]) if news else [told.waiting()]:
                 yield frame
     for frame in told.end():
         yield frame
