@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 import divebell
 from divebell.models.synth import plan, synth
+from divebell.serve import job
 from divebell.serve.keys import Keys
 from divebell.serve.limits import Limits
 from divebell.serve.server import Server, listen, url
@@ -84,6 +85,14 @@ def slow(service: Service) -> Service:
         model = served.llm.engine._core.model
         model.forward = lambda *arguments, forward=model.forward: time.sleep(0.004) or forward(*arguments)
     return service
+
+
+def silent(monkeypatch, llm) -> None:
+    """A step takes some time, and while it runs there are silences."""
+    model = llm.engine._core.model
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *arguments: time.sleep(0.01) or forward(*arguments))
+    monkeypatch.setattr(job, "SILENCE", 0)
 
 
 class Running:

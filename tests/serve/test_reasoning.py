@@ -6,9 +6,10 @@ import anthropic
 import httpx
 import openai
 import pytest
-from servers import TEMPLATE, running, service_of, small_model
+from servers import TEMPLATE, running, service_of, silent, small_model
 from tools import OPENAI, PARAMETERS, check, saying
 
+from divebell.serve.anthropic import messages
 from divebell.text.chat import ChatFormat
 from divebell.text.dialects import v4, v32
 
@@ -103,6 +104,17 @@ def test_messages_have_blocks_of_thinking(anthropic_client, thinks):
     for answer in (whole, streamed):
         thought, said = answer.content
         assert (thought.type, thought.thinking, said.text) == ("thinking", THOUGHT, SAID)
+
+
+def test_who_waits_for_thoughts_has_their_block_before_them(anthropic_client, server, thinks, monkeypatch):
+    silent(monkeypatch, server.service.models["choosing"].llm)
+    monkeypatch.setattr(messages, "PATIENCE", 0)
+    ask = {"model": "choosing", "messages": HELLO, "max_tokens": 100, "thinking": {"type": "adaptive"}}
+    with anthropic_client.messages.stream(**ask) as stream:
+        thoughts = [event.thinking for event in stream if event.type == "thinking"]
+        thought, said = stream.get_final_message().content
+    assert thoughts[0] == ""
+    assert (thought.thinking, said.text) == (THOUGHT, SAID)
 
 
 @pytest.mark.parametrize("display", ["summarized", "omitted"])

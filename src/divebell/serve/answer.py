@@ -38,6 +38,11 @@ class Answer:
         return events
 
     @property
+    def thinks_first(self) -> bool:
+        """Whether the prompt has opened its reasoning."""
+        return self._parser.opened
+
+    @property
     def finish_reason(self) -> str | None:
         """As OpenAI has it: "stop", "length", "tool_calls"; None before the end."""
         return "tool_calls" if self._reason == "stop" and self.parts.tool_calls else self._reason

@@ -14,7 +14,7 @@ class Parser:
     thinking: the marks around reasoning, None for a model that does not reason. opened: the prompt has opened it.
     tools: as in `ChatFormat.render`.
 
-    marks: control tokens that must come as text (see `Tokenizer.detokenizer`).
+    marks: control tokens that must come as text (see `Tokenizer.detokenizer`). opened: as given.
 
     Events join to the same whatever the pieces are, and come as soon as they are certain. White space around the
     reasoning and around calls belongs to neither, and not to the content.
@@ -38,7 +38,7 @@ class Parser:
         tools: Sequence[dict] | None = None,
     ):
         self._reader = Reader()
-        self._dialect, self._thinking, self._opened = dialect, thinking, opened
+        self._dialect, self._thinking, self.opened = dialect, thinking, opened
         self._calls = Calls(self._reader, tools or [])
         self._steps = self._answer()
         self.marks = frozenset([*(dialect.marks if dialect else ()), *(thinking or ())])
@@ -77,7 +77,7 @@ class Parser:
                 yield from self._as_text(mark, Content)
 
     def _reasoning(self, opening: str, closing: str) -> Steps[None]:
-        if not self._opened and not (yield from self._takes(opening)):
+        if not self.opened and not (yield from self._takes(opening)):
             return
         yield Reasoning("")
         yield from self._reader.skip_space()

@@ -5,8 +5,10 @@ import anthropic
 import httpx
 import pytest
 from anthropic import AsyncAnthropic
-from servers import together
+from servers import silent, together
 from tools import ANTHROPIC, ROME, call, check
+
+from divebell.serve.anthropic import messages
 
 ASK = {"model": "small", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 12}
 GREEDY = {"extra_body": {"temperature": 0}}
@@ -58,6 +60,23 @@ def test_events_come_in_order(server):
     assert names[:2] == ["message_start", "content_block_start"]
     assert set(middle) == {"content_block_delta"}
     assert names[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+
+
+def test_who_waits_for_a_long_prompt_gets_events(client, server, direct, monkeypatch):
+    """Claude Code counts no pings: 300 s without another event, and it asks again."""
+    silent(monkeypatch, server.service.models["small"].llm)
+    with client.messages.stream(**ASK, **GREEDY) as stream:
+        assert stream.get_final_text() == direct.text
+    monkeypatch.setattr(messages, "PATIENCE", 1)
+    with client.messages.stream(**ASK, **GREEDY) as stream:
+        kinds = [(event.type, getattr(event, "text", None)) for event in stream]
+        assert [block.text for block in stream.get_final_message().content] == [direct.text]
+    assert kinds[0] == ("message_start", None)
+    assert ("text", "") in kinds
+    saying(monkeypatch, server, call("clock", {}))
+    with client.messages.stream(**ASK | {"max_tokens": 300}, tools=ANTHROPIC) as stream:
+        waited, called = stream.get_final_message().content
+    assert (waited.text, called.name, called.input) == ("", "clock", {})
 
 
 def test_answers_come_async(server, direct):

@@ -5,10 +5,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
-from servers import together
+from servers import silent, together
 from tools import PARAMETERS, ROME, call, check, saying
-
-from divebell.serve import job
 
 ASK = {"model": "small", "input": "Hello there", "max_output_tokens": 12, "temperature": 0}
 TOOLS = [
@@ -67,9 +65,9 @@ def test_a_stream_joins_to_the_same(client, direct):
     assert events[-1].response.output_text == direct.text
 
 
-def test_who_waits_for_a_long_prompt_gets_events(client, direct, monkeypatch):
+def test_who_waits_for_a_long_prompt_gets_events(client, server, direct, monkeypatch):
     """Codex counts no comments: 300 s without an event, and it asks again."""
-    monkeypatch.setattr(job, "SILENCE", 0)
+    silent(monkeypatch, server.service.models["small"].llm)
     with client.responses.stream(**ASK) as stream:
         events = list(stream)
     assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == direct.text

@@ -59,32 +59,49 @@ def tool_use(id: str | None, name: str, arguments: Mapping[str, object]) -> dict
     return {"type": "tool_use", "id": id, "name": name, "input": arguments}
 
 
+EMPTY = {"thinking": thinking_block(""), "text": text_block("")}
+DELTAS = {  # kind of block: of the deltas that it grows by, the type, and the field that has the text
+    "thinking": ("thinking_delta", "thinking"),
+    "text": ("text_delta", "text"),
+    "tool_use": ("input_json_delta", "partial_json"),
+}
+
+
 class Frames:
     """Events of one stream. One block is open at a time. hides_thinking: as in `message`."""
 
     def __init__(self, answer: Answer, model: str, hides_thinking: bool = False):
         self._answer, self._model, self._hides_thinking = answer, model, hides_thinking
         self._index, self._open = -1, None
+        self._begun = False
 
-    def begin(self) -> str:
-        """message_start."""
+    def begin(self) -> list[str]:
+        """message_start, once."""
+        if self._begun:
+            return []
+        self._begun = True
         started = head(self._model) | {"content": [], "stop_reason": None, "stop_sequence": None}
-        return frame(
-            "message_start", {"message": started | {"usage": usage(self._answer.generation) | {"output_tokens": 0}}}
-        )
+        told = usage(self._answer.generation) | {"output_tokens": 0}
+        return [frame("message_start", {"message": started | {"usage": told}})]
+
+    def waiting(self) -> list[str]:
+        """A sign of life that is no ping: an empty piece of the block that is open, or that likely comes first."""
+        first = "thinking" if self._answer.thinks_first and self._index < 0 else "text"
+        opened = [] if self._open else self._within(first, EMPTY[first])
+        return [*self.begin(), *opened, self._delta(*DELTAS[self._open], "")]
 
     def of(self, event: Event) -> list[str]:
         """What an event adds."""
         match event:
             case Reasoning(text) if text:
-                opened = self._within("thinking", thinking_block(""))  # first: a delta bears the number of its block
-                return opened if self._hides_thinking else [*opened, self._delta("thinking_delta", "thinking", text)]
+                opened = self._within("thinking", EMPTY["thinking"])  # first: a delta bears the number of its block
+                return opened if self._hides_thinking else [*opened, self._delta(*DELTAS["thinking"], text)]
             case Content(text):
-                return [*self._within("text", text_block("")), self._delta("text_delta", "text", text)]
+                return [*self._within("text", EMPTY["text"]), self._delta(*DELTAS["text"], text)]
             case CallStart(_, name, id):
                 return [*self.close(), *self._within("tool_use", tool_use(id, name, {}))]
             case CallArguments(_, text):
-                return [self._delta("input_json_delta", "partial_json", text)]
+                return [self._delta(*DELTAS["tool_use"], text)]
             case CallEnd():
                 return self.close()
         return []

@@ -20,6 +20,7 @@ from divebell.serve.served import Offer
 
 router = APIRouter(route_class=StrictRoute)
 PING = frame("ping", {})
+PATIENCE = 6  # silences in a row that pings fill; Claude Code counts none, and gives up after 300 s without an event
 
 
 @router.post("/v1/messages")
@@ -50,17 +51,17 @@ async def whole(served: Offer, form: MessageForm, answer: Answer, record: Record
 
 
 async def frames(served: Offer, form: MessageForm, answer: Answer, record: Record) -> AsyncGenerator[str]:
-    """message_start waits for the first token, as only then it is known how much of the prompt was cached."""
-    told, begun = Frames(answer, form.model, form.hides_thinking), False
+    """message_start waits for the first token, as only then it is known how much of the prompt was cached, or until a
+    client might take the stream for dead."""
+    told, silences = Frames(answer, form.model, form.hides_thinking), 0
     async with served.run([answer.generation], record) as job:
         yield BEGUN
         async for news in job.updates():
+            silences = 0 if news else silences + 1
+            for piece in told.begin() if news else told.waiting() if silences > PATIENCE else [PING]:
+                yield piece
             if news is None:
-                yield PING
                 continue
-            if not begun:
-                yield told.begin()
-                begun = True
             for event in answer.take(news[1]):
                 for piece in told.of(event):
                     yield piece
