@@ -116,6 +116,13 @@ def test_a_chat_that_says_nothing_is_wrong(fake, run):
     assert [row["answer"] for row in answers(outcome)] == [[""]] * 2
 
 
+def test_half_a_character_is_kept_as_it_came(fake, run):
+    fake.answer = lambda body: "\ud800 #### 0"
+    assert run(endpoint(fake.url), "gsm8k", limit=2).problem is None
+    again = run(endpoint(fake.url), "gsm8k", limit=2)
+    assert (again.found, answers(again)[0]["answer"]) == (2, ["\ud800 #### 0"])
+
+
 def test_the_beginning_of_an_answer_is_the_models_own_in_a_chat(fake, run, contained):
     fake.answer = lambda body: "Sure:\n```python\ndef add(n):\n    return n + 1\n```\n"
     outcome = run(endpoint(fake.url, chat=True), "humaneval_instruct")
@@ -156,6 +163,16 @@ def test_what_is_not_told_is_not_known(fake, run):
     fake.faults = [(200, {}, b'{"choices": [{"text": "#### 0"}]}')]
     cost = run(endpoint(fake.url), "gsm8k", limit=1).results[0].cost
     assert (cost["prompt_tokens"], cost["dollars"]) == (None, None)
+
+
+@pytest.mark.parametrize("told", ["1e999", "-1", "NaN", "1" + "0" * 400])
+def test_figures_that_can_not_be_are_not_known(fake, run, told):
+    usage = f'{{"prompt_tokens": {told}, "completion_tokens": 1}}'
+    body = f'{{"choices": [{{"text": "4"}}], "usage": {usage}, "receipt": {{"joules": {told}}}}}'
+    fake.faults = [(200, {}, body.encode())]
+    price = Price("fake", "", None, 1.0, 10.0, "", "", "")
+    cost = run(endpoint(fake.url, price=price), "gsm8k", limit=1).results[0].cost
+    assert (cost["prompt_tokens"], cost["joules"], cost["dollars"]) == (None, None, None)
 
 
 def test_what_was_answered_before_a_server_failed_is_kept_and_not_asked_again(fake, run):

@@ -19,6 +19,7 @@ from divebell.evaluate.model import ANSWER_TOKENS, Answered
 from divebell.evaluate.question import Question
 
 AT_ONCE = 8
+_MOST = 1e15  # tokens, joules or dollars: what servers say is summed and written as JSON, which has no infinity
 _MOST_STOPS = 4  # OpenAI's limit; an answer is cut at the others here
 # Fields that newer models of OpenAI's refuse: their other name, or None for those that can be left out.
 _OTHERWISE = {"max_tokens": "max_completion_tokens", "stop": None, "top_p": None}
@@ -235,8 +236,8 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value < _MOST else None
 
 
 def _amount(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and value >= 0 else None
+    return float(value) if isinstance(value, int | float) and 0 <= value < _MOST else None

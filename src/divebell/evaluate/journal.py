@@ -16,6 +16,7 @@ from divebell.evaluate.cost import COUNTED
 
 Row = dict[str, Any]
 Key = tuple[str, int, int]
+_HALVES = "backslashreplace"  # of a character, which a server's JSON may hold: UTF-8 has none, but JSON reads \ud800
 FIELDS = {"task", "id", "sample", "digest", "scores", *COUNTED}
 
 
@@ -24,11 +25,11 @@ class Journal:
 
     def __init__(self, folder: Path, name: str, settings: Mapping[str, Any]):
         text = json.dumps({"settings": settings}, sort_keys=True, ensure_ascii=False)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode(errors=_HALVES)).hexdigest()[:12]
         self.path = folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.')[:80]}-{digest}.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         self.rows = self._read(json.loads(text))
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = self.path.open("a", encoding="utf-8", errors=_HALVES)
         if not self.path.stat().st_size:
             self._write(text)
 
