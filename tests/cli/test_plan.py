@@ -1,11 +1,13 @@
 """divebell plan."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from divebell.cli import main
+from divebell.costs.hardware import hardware
 from divebell.costs.plan import keep_bench
 
 V2_LITE = str(Path(__file__).parents[2] / "benchmarks" / "configs" / "deepseek-v2-lite.json")
@@ -49,6 +51,15 @@ def test_what_is_assumed_of_this_machine_is_said(capsys, monkeypatch):
     assert "W, assumed: 3.75 W a core" in out
     assert "(measured here: node0 28.3 GB/s, 2026-11-28)" in out
     assert "left out: dollars_per_kwh (0.2), dollars, watts (see " in out
+
+
+def test_what_can_not_be_held_is_not_rehearsed(capsys, monkeypatch):
+    monkeypatch.setattr("divebell.cli.plan._machine", lambda name, own: replace(hardware("epyc-9654"), name="this"))
+    monkeypatch.setattr("divebell.costs.rehearsed.rehearse", lambda *args: [1.0] * len(args[-1]))
+    assert main(["plan", V2_LITE, "--format", "q4_0", "--context", "4096", "--batch", "1,1000000"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 3 speeds are left out: their cache would not fit" in out
+    assert out.count("decode") == 1
 
 
 def test_catalogue_has_a_source_and_a_date_in_every_row(capsys):

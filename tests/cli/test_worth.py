@@ -63,6 +63,8 @@ def test_a_hired_machine_costs_its_hire(capsys):
         (("--model", V2_LITE), "--prompt-tokens is missing"),
         (("--model", V2_LITE, "--hardware", "8x-h20", *DAY), "the price of 8x-h20 is not in the catalogue"),
         (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY, "--batch", "0"), "--batch is 0"),
+        (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY[:-1], "nan"), "is no load"),
+        (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY[:-1], "inf"), "is no load"),
         (("--price", "abacus"), "there is no price of 'abacus'"),
     ],
 )

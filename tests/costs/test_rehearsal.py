@@ -8,6 +8,7 @@ from divebell.costs import rehearsal
 from divebell.costs.rehearsal import Point
 from divebell.costs.rehearsed import typical
 from divebell.costs.shape import shape_of
+from divebell.errors import OverBudget
 
 SMALL = {
     "model_type": "deepseek_v2",
@@ -47,6 +48,11 @@ def test_small_models_are_rehearsed(values, format):
     seconds = rehearsal.rehearse(module, config, choose, wanted)
     assert len(seconds) == 3
     assert min(seconds) > 0
+
+
+def test_a_cache_that_does_not_fit_is_refused_before_it_is_made():
+    with pytest.raises(OverBudget, match=r"the cache would take .* TiB and .* are free; time a smaller depth or batch"):
+        rehearsal.rehearse(*shape_of(DENSE).source, [Point("decode", 1, 1 << 20, 1 << 20)])
 
 
 def test_fp8_is_rehearsed_with_its_scales():

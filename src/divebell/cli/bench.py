@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from divebell.errors import BadInput, OverBudget
+from divebell.errors import BadInput
 
 _RATES = ("int8", "bf16", "f32")
 
@@ -91,7 +91,6 @@ def measure(
         native,
         lambda model: Traffic(checkpoint, parameters, config, model.cache_layout, model.cache_dtype),
     )
-    _check_memory(runner.cache_bytes(longest, max(batches)))
     runner.reserve(longest, max(batches))
     timings = [runner.prompt(tokens, d) for tokens in prompts if tokens for d in depths]
     timings += [runner.decode(decode, d, b) for d in depths for b in batches if decode]
@@ -171,16 +170,6 @@ def _longest(prompts: list[int], decode: int, depths: list[int], most: int) -> i
     if not any(prompts) and not decode:
         raise BadInput("--prompt and --decode are both 0: there is nothing to time")
     return longest
-
-
-def _check_memory(cache_bytes: int) -> None:
-    from divebell.config import available_memory, format_bytes
-
-    if cache_bytes > (free := available_memory()):
-        raise OverBudget(
-            f"the cache would take {format_bytes(cache_bytes)} and {format_bytes(free)} are free; "
-            "time a smaller depth or batch"
-        )
 
 
 def _print(figures: dict[str, Any]) -> None:

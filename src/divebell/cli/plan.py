@@ -47,7 +47,7 @@ def plan(
     if model is None:
         raise BadInput("MODEL is missing; give a config.json, a model's files or its name, or --hardware list alone")
     from divebell.costs import settings
-    from divebell.costs.plan import PROMPT
+    from divebell.costs.plan import PROMPT, points
 
     own = settings.load()
     contexts, batches = _counts("context", context, 0), _counts("batch", batch, 1)
@@ -65,11 +65,14 @@ def plan(
         "speeds": [asdict(speed) | {"tokens_per_s": speed.tokens_per_s} for speed in speeds],
         "assumed": own.assumed,
     }
-    if not speeds:
+    wanted = points(contexts, batches, shape.longest)
+    if not wanted:
         raise BadInput(
             f"--context is {context!r}, but the model can read {shape.longest:,} tokens, {PROMPT} of them new"
         )
     print_json(figures) if json else _show(figures, speeds, own)
+    if len(speeds) < len(wanted) and not json:
+        print(f"{len(wanted) - len(speeds)} of {len(wanted)} speeds are left out: their cache would not fit the memory")
 
 
 def planned(
@@ -132,7 +135,8 @@ def _speeds(shape: Any, machine: Any, contexts: list[int], batches: list[int], o
         return on_paper(shape, machine, wanted, own)
     from divebell.costs.rehearsed import on_this
 
-    return on_this(shape, wanted, machine, own)
+    fitting = [one for one in wanted if shape.cache.per_token * one[2] * one[3] <= machine.memory]
+    return on_this(shape, fitting, machine, own)
 
 
 def _show(figures: dict[str, Any], speeds: list[Any], own: Any) -> None:

@@ -71,7 +71,7 @@ class Verdict:
 
 def judge(load: Load, machine: Machine, price: Price, own: Settings) -> Verdict:
     """Raises BadInput for a load of no tokens."""
-    if load.tokens <= 0 or min(load.prompt, load.cached, load.answered) < 0 or load.cached > load.prompt:
+    if not 0 < load.tokens < inf or min(load.prompt, load.cached, load.answered) < 0 or load.cached > load.prompt:
         raise BadInput(
             f"a day of {load.prompt:g} prompt tokens, {load.cached:g} of them cached, and {load.answered:g} of answers "
             "is no load; each must be 0 or more, and no more cached than there are"

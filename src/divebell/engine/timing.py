@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from divebell.config import available_memory, format_bytes
 from divebell.engine.cache import PAGE, Cache, pages_for
 from divebell.engine.pace import STEP_TOKENS
 from divebell.engine.traffic import Traffic, Work
+from divebell.errors import OverBudget
 from divebell.models import cache_format
 from divebell.ops.batch import Batch
 
@@ -84,7 +86,14 @@ class Bench:
         return batch * pages_for(longest) * PAGE * widths * self.model.cache_dtype.itemsize
 
     def reserve(self, longest: int, batch: int) -> None:
-        """Room for `batch` sequences of `longest` tokens each; fills it, and touches the weights once."""
+        """Room for `batch` sequences of `longest` tokens each; fills it, and touches the weights once.
+
+        Raises OverBudget where the machine has less memory free.
+        """
+        needed, free = self.cache_bytes(longest, batch), available_memory()
+        if needed > free:
+            sizes = f"{format_bytes(needed)} and {format_bytes(free)} are free"
+            raise OverBudget(f"the cache would take {sizes}; time a smaller depth or batch")
         self._per_sequence = pages_for(longest)
         self.cache = Cache(self.model.cache_layout, self.model.cache_dtype, batch * self._per_sequence)
         self._fill()
