@@ -7,7 +7,7 @@ from published import CONFIGS
 
 from divebell.costs.roofline import demand
 from divebell.costs.shape import shape_of, shape_of_config
-from divebell.errors import BadInput, DivebellError, Unsupported
+from divebell.errors import BadFile, DivebellError, Unsupported
 
 TOTALS = [
     ("deepseek-v2.5", 235.74, 20.85),
@@ -68,7 +68,7 @@ def test_what_can_not_be_planned_is_named(tmp_path):
         shape_of(CONFIGS["deepseek-v3"], "q3")
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": "deepseek_v4"}))
-    with pytest.raises(BadInput, match="num_hidden_layers"):
+    with pytest.raises(BadFile, match="num_hidden_layers: is missing"):
         shape_of_config(path)
 
 
@@ -78,3 +78,15 @@ def test_damaged_configs_are_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(DivebellError):
         shape_of_config(path)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", [], {}, 2.5, -1, 10**9, 10**30, [{}]], ids=repr)
+@pytest.mark.parametrize("name", ["deepseek-v3.2", "deepseek-v4-flash", "llama-3.1-8b"])
+def test_a_field_that_can_not_be_is_refused_or_means_nothing(name, wrong):
+    few = CONFIGS[name] | {"num_hidden_layers": 2}
+    for field in CONFIGS[name]:
+        try:
+            shape = shape_of(few | {field: wrong}, "q4")
+            assert demand(shape, 1, 4096, 8).seconds(1e9, {"int8": 1e9, "bf16": 1e9, "f32": 1e9}) > 0
+        except DivebellError:
+            pass

@@ -130,3 +130,13 @@ def test_mutated_configurations_are_described_or_refused(tmp_path, cases):
         assert message.startswith(f"{path}: "), case
         assert message.isprintable(), case
         assert len(message) < 1000, case
+
+
+@pytest.mark.parametrize("config", [LLAMA, QWEN2, LLAMA | {"model_type": "mistral"}, V3])
+def test_what_is_listed_before_the_tensors_is_bounded(config):
+    """A config of a few bytes must not take the machine's memory."""
+    with pytest.raises(BadFile, match="num_hidden_layers: is 10001; no model has more than 10,000 layers"):
+        read(config | {"num_hidden_layers": 10_001})
+    wide = {"qk_rope_head_dim": 10**9} if config is V3 else {"head_dim": 10**9}
+    with pytest.raises(Mismatch, match="RoPE would turn 1,000,000,000 numbers of a head"):
+        read(config | wide)

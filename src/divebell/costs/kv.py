@@ -29,7 +29,8 @@ def cache_bytes(values: Mapping[str, Any], format: str = "bf16") -> CacheBytes:
     """
     if format not in ("bf16", "fp8"):
         raise BadInput(f"cache format is {format!r}; it must be bf16 or fp8")
-    values = values.get("text_config") or values
+    own = values.get("text_config")
+    values = own if isinstance(own, Mapping) else values
     if "kv_source_layer_ids" in values:
         return _v41(values)
     if "compress_ratios" in values:
@@ -48,8 +49,8 @@ def _latent(values: Mapping[str, Any], format: str) -> int:
 
 def _index(values: Mapping[str, Any]) -> int:
     """Of DSA's key: bytes, and one float32 scale for each 128."""
-    width = values.get("index_head_dim") or 0
-    return width + width // 128 * 4
+    width = values.get("index_head_dim")
+    return width + width // 128 * 4 if isinstance(width, int) else 0
 
 
 def _groups(values: Mapping[str, Any]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from divebell.costs import sparse
 from divebell.costs.kv import CacheBytes, cache_bytes
 from divebell.errors import BadInput, Unsupported
+from divebell.models.fields import Fields
 from divebell.models.parameter import Parameter
 from divebell.weights.formats import BF16, BY_NAME, F8_E4M3, F32, MXFP4, Format
 from divebell.weights.mixture import FILE_TYPES, Mixture
@@ -159,7 +160,8 @@ def _matrix(parameter: Parameter, format: Format, chosen: int) -> Matrix:
 def chooser(values: Mapping[str, Any], format: str | None, config: Any) -> Callable[[Parameter], Format]:
     """Which format each parameter has: as released, uniform (ours), or as a GGUF file mixes them."""
     if format is None:
-        scheme = (values.get("quantization_config") or {}).get("quant_method")
+        scheme = Fields(values, "config.json").section("quantization_config")
+        scheme = scheme and scheme.text("quant_method", None)
         main = F8_E4M3 if scheme == "fp8" else BF16
         return lambda p: BF16 if p.kind in ("embedding", "head", *_SMALL) else main
     if format in OWN:
@@ -175,13 +177,13 @@ def _dsa(values: Mapping[str, Any], format: str | None, path: Path | str) -> Sha
     """DeepSeek-V3's layers with an indexer each: a query scores all keys and attends to the best `index_topk`."""
     from divebell.models import deepseek_v3
 
-    config = deepseek_v3.Config.from_hf(values, path)
+    config, fields = deepseek_v3.Config.from_hf(values, path), Fields(values, path)
+    name, more = str(values["model_type"]), sparse.dsa_parameters(fields)
     latents = "fp8" if values["model_type"] == "deepseek_v32" else "bf16"
     cache = cache_bytes(values, latents)
     choose = chooser(values, format, config)
-    name, more = str(values["model_type"]), sparse.dsa_parameters(values)
     shape = shape_of_parts(name, deepseek_v3, config, choose, cache, str(path), more)
-    most, score = values["index_topk"], values["index_n_heads"] * values["index_head_dim"]
+    most, score = fields.integer("index_topk"), fields.integer("index_n_heads") * fields.integer("index_head_dim")
 
     def seen(context: int) -> tuple[float, float]:
         return config.layers * min(most, context), config.layers * context * score
@@ -196,11 +198,14 @@ class _Layers:
 
 
 def _v4(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shape:
-    v4 = sparse.V4.of(values)
+    fields = Fields(values, path)
+    v4 = sparse.V4.of(fields)
     parameters = sparse.v4_parameters(v4)
     mixed = chooser(values, format, _Layers(v4.layers))
     fp4 = format is None and values.get("expert_dtype") == "fp4"  # of experts: FP4 with a scale byte for each 32
-    topk, window, chosen = values["index_topk"], values["sliding_window"], values["num_experts_per_tok"]
+    topk, window, chosen = map(fields.integer, ("index_topk", "sliding_window", "num_experts_per_tok"))
+    if chosen > v4.experts:
+        raise fields.bad("num_experts_per_tok", f"is {chosen}, and there are {v4.experts} experts")
     per_key = 2 * v4.heads * v4.head
 
     def seen(context: int) -> tuple[float, float]:
@@ -213,7 +218,7 @@ def _v4(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shap
         architecture=str(values["model_type"]),
         layers=v4.layers,
         hidden=v4.hidden,
-        longest=values["max_position_embeddings"],
+        longest=fields.integer("max_position_embeddings"),
         matrices=tuple(_matrix(p, MXFP4 if fp4 and p.kind == "experts" else mixed(p), chosen) for p in parameters),
         cache=cache_bytes(values),
         absorbed=per_key,

@@ -3,10 +3,9 @@
 Sources: DeepSeek-V3.2-Exp's report and inference code; DeepSeek-V4's (arXiv 2606.19348) and its released code.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from divebell.models.fields import Fields
 from divebell.models.parameter import Layer, Parameter, trunk
 
 
@@ -31,10 +30,17 @@ class V4:
     ratios: tuple[int, ...]
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "V4":
-        layers = values["num_hidden_layers"]
-        named = {name: values[key] for name, key in _V4_FIELDS.items()}
-        return cls(layers=layers, ratios=tuple(values["compress_ratios"][:layers]), **named)
+    def of(cls, fields: Fields) -> "V4":
+        layers = fields.layers("num_hidden_layers")
+        named = {name: fields.integer(key) for name, key in _V4_FIELDS.items()}
+        return cls(layers=layers, ratios=_ratios(fields)[:layers], **named)
+
+
+def _ratios(fields: Fields) -> tuple[int, ...]:
+    listed = fields.items("compress_ratios") or ()
+    if not listed or not all(type(ratio) is int and 0 <= ratio < 2**31 for ratio in listed):
+        raise fields.bad("compress_ratios", "must be a list of integers, one for each layer")
+    return tuple(listed)
 
 
 _V4_FIELDS = {
@@ -96,11 +102,11 @@ def _compressors(v4: V4, ratio: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def dsa_parameters(values: Mapping[str, Any]) -> list[Parameter]:
+def dsa_parameters(fields: Fields) -> list[Parameter]:
     """What DSA's indexers add to a DeepSeek-V3: queries from their latent, one key, a weight for each head."""
-    heads, head, hidden = values["index_n_heads"], values["index_head_dim"], values["hidden_size"]
-    shapes = {"wq_b": (heads * head, values["q_lora_rank"]), "wk": (head, hidden), "weights": (heads, hidden)}
-    layers = map(Layer, range(values["num_hidden_layers"]))
+    heads, head, hidden = map(fields.integer, ("index_n_heads", "index_head_dim", "hidden_size"))
+    shapes = {"wq_b": (heads * head, fields.integer("q_lora_rank")), "wk": (head, hidden), "weights": (heads, hidden)}
+    layers = map(Layer, range(fields.layers("num_hidden_layers")))
     return [_matrix(layer, f"indexer.{n}", s, "attention") for layer in layers for n, s in shapes.items()]
 
 

@@ -58,7 +58,7 @@ class Config:
         return cls(
             vocab_size=fields.integer("vocab_size"),
             hidden=fields.integer("hidden_size"),
-            layers=fields.integer("num_hidden_layers"),
+            layers=fields.layers("num_hidden_layers"),
             width=fields.integer("intermediate_size"),
             eps=fields.number("rms_norm_eps", 1e-6),
             max_positions=positions,
@@ -83,7 +83,7 @@ class Config:
         fields = Fields(metadata, path, prefix="deepseek2.")
         latent, positions = Latent.from_gguf(fields, shapes), fields.integer("context_length")
         drafts = fields.integer("nextn_predict_layers", 0, least=0)
-        layers = fields.integer("block_count", least=drafts + 1) - drafts
+        layers = fields.layers("block_count", least=drafts + 1) - drafts
         return cls(
             vocab_size=gguf_vocab_size(fields, shapes),
             hidden=fields.integer("embedding_length"),

@@ -10,6 +10,7 @@ import numpy as np
 from divebell.errors import BadFile, Mismatch, Unsupported
 
 _REQUIRED: Any = object()
+MOST_LAYERS = 10_000
 
 
 class Fields:
@@ -30,6 +31,13 @@ class Fields:
         if not least <= value < 2**31:
             raise self.bad(name, f"is {value}; it must be at least {least} and below 2^31")
         return int(value)
+
+    def layers(self, name: str, least: int = 1) -> int:
+        """How many there are. Each is listed before a tensor is looked for, so that more would only take memory."""
+        count = self.integer(name, least=least)
+        if count > MOST_LAYERS:
+            raise self.bad(name, f"is {count}; no model has more than {MOST_LAYERS:,} layers")
+        return count
 
     def number(self, name: str, default: Any = _REQUIRED, least: float = 0.0) -> Any:
         value = self._value(name, default)

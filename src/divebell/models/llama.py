@@ -67,7 +67,7 @@ class Config:
         shape = {
             "vocab_size": fields.integer("vocab_size"),
             "hidden": hidden,
-            "layers": fields.integer("num_hidden_layers"),
+            "layers": fields.layers("num_hidden_layers"),
             "heads": heads,
             "groups": fields.integer("num_key_value_heads", heads),
             "head_dim": fields.integer("head_dim", None) or _head_dim(fields, hidden, heads),
@@ -108,7 +108,7 @@ class Config:
         shape = {
             "vocab_size": gguf_vocab_size(fields, shapes),
             "hidden": hidden,
-            "layers": fields.integer("block_count"),
+            "layers": fields.layers("block_count"),
             "heads": heads,
             "groups": fields.integer("attention.head_count_kv", heads),
             "head_dim": fields.integer("attention.key_length", None) or _head_dim(fields, hidden, heads),

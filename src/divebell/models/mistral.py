@@ -22,5 +22,5 @@ class Config(llama.Config):
     @classmethod
     def from_hf(cls, values: Mapping[str, Any], path: Path | str = "config.json") -> Self:
         fields = Fields(values, path)
-        windows = (fields.integer("sliding_window", None),) * fields.integer("num_hidden_layers")
+        windows = (fields.integer("sliding_window", None),) * fields.layers("num_hidden_layers")
         return super().from_hf(values, path, windows=windows)

@@ -34,7 +34,7 @@ class Config(llama.Config):
 
 def _windows(fields: Fields) -> tuple[int | None, ...]:
     """`layer_types` says which layers slide; in older files, those from `max_window_layers` on."""
-    layers = fields.integer("num_hidden_layers")
+    layers = fields.layers("num_hidden_layers")
     window = fields.integer("sliding_window", 4096) if fields.flag("use_sliding_window", False) else None
     first = fields.integer("max_window_layers", 28, least=0)
     kinds = fields.items("layer_types") or [_KINDS[i >= first] for i in range(layers)]

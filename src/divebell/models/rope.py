@@ -13,6 +13,7 @@ import numpy as np
 from divebell.errors import Unsupported
 from divebell.models.fields import Fields
 
+_MOST = 1 << 16
 KNOWN = ("default", "linear", "llama3", "longrope", "yarn")
 _ONE = np.float32(1)
 
@@ -55,6 +56,7 @@ class RopeTable:
 
 def rope_of_config(fields: Fields, dim: int, max_positions: int) -> Rope:
     """From config.json: `rope_parameters` (transformers 5), or `rope_theta` beside `rope_scaling` (before)."""
+    _check(fields, dim)
     scaling = fields.section("rope_parameters") or fields.section("rope_scaling") or Fields({}, fields.path)
     partial = scaling.number("partial_rotary_factor", None) or fields.number("partial_rotary_factor", 1.0)
     if partial != 1:
@@ -78,6 +80,7 @@ def rope_of_config(fields: Fields, dim: int, max_positions: int) -> Rope:
 
 def rope_of_gguf(fields: Fields, dim: int, max_positions: int) -> Rope:
     """From a GGUF's `<architecture>.rope.*` keys."""
+    _check(fields, dim)
     theta = fields.number("rope.freq_base", 10000.0, least=2)
     kind = fields.choice("rope.scaling.type", "none", ("none", "linear", "yarn"))
     if kind == "none":
@@ -93,6 +96,12 @@ def rope_of_gguf(fields: Fields, dim: int, max_positions: int) -> Rope:
     magnitude = 1.0 if all_dim else _mscale(factor, 1.0)
     frequencies = _yarn(theta, dim, factor, original, fast, slow)
     return Rope(frequencies, magnitude, _mscale(factor, all_dim) ** 2)
+
+
+def _check(fields: Fields, dim: int) -> None:
+    """Frequencies are listed before any tensor is looked for."""
+    if dim > _MOST:
+        raise fields.contradiction(f"RoPE would turn {dim:,} numbers of a head; no model has more than {_MOST:,}")
 
 
 def _longrope(scaling: Fields, fields: Fields, dim: int, max_positions: int) -> Rope:
