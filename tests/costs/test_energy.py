@@ -38,10 +38,14 @@ def test_rapl_adds_packages_and_survives_their_wrap(tmp_path):
 
 
 def test_hwmon_energy_is_in_microjoules(tmp_path):
-    file = _file(tmp_path / "hwmon0", "energy1_input", 1_000_000)
+    file = _file(tmp_path / "hwmon0", "energy2_input", 1_000_000)
+    _file(tmp_path / "hwmon0", "energy2_label", "Esocket0")
+    core = _file(tmp_path / "hwmon0", "energy1_input", 0)
+    _file(tmp_path / "hwmon0", "energy1_label", "Ecore000")
     found = energy.source(Settings(), NOWHERE, tmp_path)
     begin = found.read()
     file.write_text("3500000")
+    core.write_text("900000")
     assert (found.method, found.read() - begin) == ("hwmon", 2.5)
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import filterfalse
 from math import inf
 from pathlib import Path
 from threading import Lock, Thread
@@ -44,7 +45,7 @@ def source(settings: Settings, powercap: Path = POWERCAP, hwmon: Path = HWMON) -
         return Source(f"meter: {command}", 0.05, integral(_metered(command)), idle)
     if packages := _readable(filter(_is_package, powercap.glob("intel-rapl:*")), "energy_uj"):
         return Source("RAPL, processor packages alone", 0.1, _rapl(packages), idle)
-    if files := _readable(hwmon.glob("hwmon*/energy*_input")):
+    if files := _readable(filterfalse(_is_core, hwmon.glob("hwmon*/energy*_input"))):
         return Source("hwmon", 0.1, lambda: sum(_number(file) for file in files) / 1e6, idle)
     if files := _readable(hwmon.glob("hwmon*/power*_input")):
         return Source("hwmon", 0.1, integral(lambda: sum(_number(file) for file in files) / 1e6), idle)
@@ -132,6 +133,11 @@ def _is_package(zone: Path) -> bool:
     """A package's zones (its cores, its memory) are listed beside it, and on some machines the whole board (psys), of
     which it is a part."""
     return zone.name.count(":") == 1 and _word(zone / "name").startswith("package")
+
+
+def _is_core(counter: Path) -> bool:
+    """The kernel's amd_energy lists cores (Ecore000) beside the sockets (Esocket0) that they are in."""
+    return _word(counter.with_name(counter.name.replace("_input", "_label"))).startswith("Ecore")
 
 
 def _rapl(packages: list[Path]) -> Callable[[], float]:
