@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from divebell.engine.residence import bring_in
 from divebell.engine.timing import Bench
 from divebell.engine.traffic import Traffic
 from divebell.models.binding import Binding
@@ -103,9 +104,10 @@ def _bytes(module: Any, config: Any, choose: Choose) -> int:
 def _perform(module: Any, act: Act, choose: Choose, points: list[Point]) -> list[float]:
     parameters = module.parameters(act.config)
     checkpoint = _checkpoint(parameters, choose)
+    arranged = bring_in(checkpoint)
 
     def load(ops: Any) -> Model:
-        binding = Binding(checkpoint, parameters, ops, "stored", module.unused(act.config))
+        binding = Binding(checkpoint, parameters, ops, "stored", module.unused(act.config), arranged)
         return Model(module, act.config, binding, "bf16")
 
     def traffic(model: Model) -> Traffic:
@@ -161,7 +163,9 @@ def _head(config: Any, choose: Choose, rows: int) -> float:
     shape = config.vocab_size, config.hidden
     name = ("embedding", "token_embd.weight") if config.tied else ("head", "output.weight")
     format = choose(Parameter(name[0], shape, None, name[1], name[0]))
-    weight = native.weight(_tensor("head", shape, format if format != F8_E4M3 else BF16))
+    tensor = _tensor("head", shape, format if format != F8_E4M3 else BF16)
+    arranged = bring_in(SimpleNamespace(tensors={"head": tensor}))
+    weight = native.weight(arranged(tensor) if arranged else tensor)
     x, other = np.ones((rows, config.hidden), np.float32), np.ones(_EVICT // 4, np.float32)
     seconds = []
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""A plan for this machine: speeds rehearsed (see `rehearsal`) and remembered by shape, format and threads."""
+"""A plan for this machine: speeds rehearsed (see `rehearsal`) and remembered by shape, format, threads and kernels."""
 
 import hashlib
 import re
@@ -13,6 +13,7 @@ from divebell.costs.roofline import demand
 from divebell.costs.settings import Settings
 from divebell.costs.shape import Shape
 from divebell.costs.this_machine import keep, read, speeds_place
+from divebell.engine.identity import kernels
 from divebell.models.parameter import Parameter
 from divebell.weights.formats import Format
 
@@ -32,12 +33,15 @@ def typical(parameters: list[Parameter], choose: Callable[[Parameter], Format]) 
 def on_this(
     shape: Shape, wanted: list[tuple[str, int, int, int]], machine: Hardware, settings: Settings
 ) -> list[Speed]:
-    """Rehearses what has not been yet. `measured` of each: what `divebell bench` found for this file."""
+    """Rehearses what these kernels have not been tried with yet.
+
+    `measured` of each: what `divebell bench` found for this file.
+    """
     kept = read(speeds_place())
     module, config, choose = shape.source
     format_of = typical(module.parameters(config), choose)
     formats = sorted({(_LAYER.sub("", p.name), format_of(p).name) for p in module.parameters(config)})
-    about = repr((config, formats, machine.name)).encode()
+    about = repr((config, formats, machine.name, kernels())).encode()
     own = kept.setdefault("rehearsed", {}).setdefault(hashlib.sha256(about).hexdigest(), {"date": str(date.today())})
     missing = [one for one in wanted if _key(one) not in own]
     found = rehearse(module, config, format_of, [_point(one) for one in missing]) if missing else []

@@ -26,8 +26,15 @@ def identity(checkpoint: Checkpoint, weights: str, cache: Cache) -> dict[str, ob
         "files": [file_identity(file) for file in checkpoint.files],
         "version": divebell.__version__,
         "isa": _native.isa,
-        "kernels": _digest(Path(_native.__file__).read_bytes()),
+        "kernels": kernels(),
     }
+
+
+def kernels() -> str:
+    """The SHA-256 of the compiled kernels."""
+    from divebell import _native
+
+    return _digest(Path(_native.__file__).read_bytes())
 
 
 def file_identity(path: Path) -> str:

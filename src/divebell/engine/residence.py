@@ -27,15 +27,15 @@ _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def bring_in(checkpoint: Any) -> "Lanes | None":
-    """Reads the open checkpoint's files ahead; what can't be had in large pages, or at all, stays as it is.
+    """Reads an open checkpoint's files ahead; what can't be had in large pages, or at all, stays as it is.
 
     Returns what `models.load` should do to the tensors that are multiplied, if anything.
     """
     files = [*_files(checkpoint)]
     for file in files:
         _populate(file.base.obj)
-    if _faster_in_lanes(checkpoint) and sum(file.nbytes for file in files) < available_memory():
-        return Lanes(checkpoint)
+    if _faster_in_lanes(checkpoint) and _bytes_in_lanes(checkpoint) < available_memory():
+        return Lanes(_bytes_in_lanes(checkpoint))
     for file in files:
         if file.nbytes >= _LARGE and _granted() and _large_share(file) < _ENOUGH and file.nbytes < available_memory():
             _exchange(file)
@@ -43,13 +43,10 @@ def bring_in(checkpoint: Any) -> "Lanes | None":
 
 class Lanes:
     """Called with a tensor: a copy of it in lanes, in memory that is set aside for all of them, while the file's own is
-    given back; of a tensor whose format has no such order, itself."""
+    given back; of a tensor whose format has no such order, itself. size: bytes of all of them, each in whole lines."""
 
-    def __init__(self, checkpoint: Any):
-        from divebell.weights.lanes import IN_LANES
-
-        size = sum(_in_lines(tensor.nbytes) for tensor in _tensors(checkpoint) if tensor.format in IN_LANES)
-        memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    def __init__(self, size: int):
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             with suppress(OSError):  # a kernel without large pages
                 memory.madvise(mmap.MADV_HUGEPAGE)
@@ -69,6 +66,12 @@ class Lanes:
 def _in_lines(size: int) -> int:
     """In whole lines of the processor's cache."""
     return -(-size // _LINE) * _LINE
+
+
+def _bytes_in_lanes(checkpoint: Any) -> int:
+    from divebell.weights.lanes import IN_LANES
+
+    return sum(_in_lines(tensor.nbytes) for tensor in _tensors(checkpoint) if tensor.format in IN_LANES)
 
 
 def _faster_in_lanes(checkpoint: Any) -> bool:
