@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from divebell.errors import BadInput, DivebellError
 from divebell.evaluate.journal import Key
 
 if TYPE_CHECKING:
@@ -50,9 +52,22 @@ class Question:
         found = {}
         for name in self.instances[0].filtered_resps:
             results = [instance.filtered_resps[name] for instance in self.instances]
-            for metric, score in self.task.process_results(self.instances[0].doc, results).items():
-                found[metric if name == "none" else f"{metric}, {name}"] = _plain(score)
+            with _told(self.key, "scored"):
+                scored = self.task.process_results(self.instances[0].doc, results)
+            found |= {metric if name == "none" else f"{metric}, {name}": _plain(one) for metric, one in scored.items()}
         return found
+
+
+@contextmanager
+def _told(key: Key, done: str) -> Iterator[None]:
+    try:
+        yield
+    except DivebellError:
+        raise
+    except Exception as problem:  # whatever lm-eval's templates and functions make of a row that is not as they expect
+        task, row, _ = key
+        told = f"{type(problem).__name__}: {problem}"
+        raise BadInput(f"question {row + 1} of {task} can't be {done}, its row is damaged ({told})") from problem
 
 
 def question(task: "ConfigurableTask", row: int, sample: int, manner: Manner) -> Question:
@@ -63,12 +78,13 @@ def question(task: "ConfigurableTask", row: int, sample: int, manner: Manner) ->
         "apply_chat_template": manner.chat_template is not None,
         "chat_template": manner.chat_template,
     }
-    context = task.fewshot_context(
-        doc, task.config.num_fewshot or 0, fewshot_as_multiturn=True, gen_prefix=task.doc_to_prefix(doc), **chat
-    )
-    made = task.construct_requests(doc=doc, ctx=context, metadata=(task.config.task, row, 1), **chat)
-    instances = made if isinstance(made, list) else [made]
     key = (task.config.task, row, sample)
+    with _told(key, "asked"):
+        context = task.fewshot_context(
+            doc, task.config.num_fewshot or 0, fewshot_as_multiturn=True, gen_prefix=task.doc_to_prefix(doc), **chat
+        )
+        made = task.construct_requests(doc=doc, ctx=context, metadata=(task.config.task, row, 1), **chat)
+    instances = made if isinstance(made, list) else [made]
     for instance in instances:
         if instance.request_type == "generate_until":
             text, wanted = instance.arguments

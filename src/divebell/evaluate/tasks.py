@@ -188,8 +188,9 @@ def _task(definition: dict[str, Any], folder: Path | None, shots: int | None) ->
         raise BadInput(
             f"{definition['task']} has no question among these rows; ask for the parts that are there"
         ) from None
-    except (KeyError, AssertionError, ValueError) as problem:
-        raise BadInput(f"{definition['task']} can't be asked with these rows: {problem}") from None
+    except Exception as problem:  # of lm-eval's templates and functions, of Arrow's: there are many kinds
+        told = str(problem).strip().split("\n")[0]
+        raise BadInput(f"{definition['task']} can't be asked with these rows: {told}") from problem
 
 
 def _local(folder: Path) -> type["ConfigurableTask"]:
