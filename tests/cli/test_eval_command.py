@@ -56,6 +56,12 @@ def test_a_second_run_asks_only_what_is_not_answered(run, tmp_path):
     assert again["models"][0]["results"][0]["questions"] == 5
 
 
+def test_another_cache_or_context_is_another_run(run, tmp_path):
+    for options in ((), ("--cache", "f32"), ("--context", "500"), ("--cache", "f32")):
+        run("--tasks", "xcopa_sw", "--limit", "2", *options)
+    assert sorted(len(path.read_text().splitlines()) for path in (tmp_path / "out").glob("*.jsonl")) == [3, 3, 3]
+
+
 def test_several_answers_to_a_question_count_as_their_mean(run):
     told = json.loads(
         run("--tasks", "gsm8k", "--limit", "2", "--samples", "3", "--temperature", "0.8", "--max-tokens", "5", "--json")

@@ -126,8 +126,9 @@ def _answering(model: str, loading: Loading, asking: Asking, chat: bool):
         return
     from divebell.evaluate.in_process import InProcess
 
+    given = {name: value for name in ("cache", "context") if (value := getattr(loading, name)) is not None}
     with loading.load(model) as llm:
-        yield InProcess(llm, model, loading.weights, chat)
+        yield InProcess(llm, model, loading.weights, chat, given)
 
 
 def _write(path: Path, outcomes: "list[Outcome]") -> None:
@@ -199,7 +200,7 @@ def _show_one(one: "Outcome") -> None:
     else:
         print(f"{one.model}: no question is answered yet")
     if one.found:
-        print(f"{plural(one.found, 'answer', ',')} of an earlier run are among them.")
+        print(f"{plural(one.found, 'answer', ',')} of an earlier run {'is' if one.found == 1 else 'are'} among them.")
     print(f"answers: {one.journal}")
 
 

@@ -1,7 +1,7 @@
 """A model of divebell's as lm-eval sees it, and as a run of questions does."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from math import inf
 from typing import Any
@@ -118,13 +118,16 @@ class EngineLM(TemplateLM):
 
 
 class InProcess:
-    """Answers questions on divebell's engine: many at once, in the order in which they are done."""
+    """Answers questions on divebell's engine: many at once, in the order in which they are done.
 
-    def __init__(self, llm: LLM, name: str, weights: str, chat: bool = False):
+    weights, settings: how the model was loaded, as far as answers depend on it.
+    """
+
+    def __init__(self, llm: LLM, name: str, weights: str, chat: bool = False, settings: Mapping[str, Any] = {}):
         self._lm = EngineLM(llm, chat)
         self.name, self.most = name, AT_ONCE
         files = {file.name: file_identity(file) for file in sorted(llm.info.files)}
-        self.identity = {"files": files, "weights": weights}
+        self.identity = {"files": files, "weights": weights, **settings}
         self.chat_template = self._lm.apply_chat_template if chat else None
         self._open: list[_Work] = []
 
