@@ -155,7 +155,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path):
-    huge = plan(config("llama") | {"hidden_size": 1 << 20, "num_hidden_layers": 100}, "f32", folder=False)
+    huge = plan(config("llama") | {"intermediate_size": 1 << 30, "num_hidden_layers": 100}, "f32", folder=False)
     with pytest.raises(BadInput, match=r"bytes and .* are free"):
         synth(huge, tmp_path / "huge.gguf")
     assert not list(tmp_path.iterdir())
