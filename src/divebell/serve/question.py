@@ -17,10 +17,10 @@ RESERVED = ("messages", "tools", "add_generation_prompt")  # variables that a re
 @dataclass(frozen=True, slots=True)
 class Question:
     """messages, tools: as `LLM.chat` has them. choice: "auto", "none", "required", or a tool as OpenAI names it.
-    parallel: several calls may come in one answer. strict: calls follow the schemas even where none need come.
-    schema: what the answer is held to where it is no call: a JSON schema, True for any object. thinking: what is said
-    of reasoning; None: as the model does. variables: for the chat template, besides. goes_on: the answer is the rest of
-    the last message. options: for `Sampling`. count: how many answers."""
+    parallel: several calls may come in one answer, if no tool is named. strict: calls follow the schemas even where
+    none need come. schema: what the answer is held to where it is no call: a JSON schema, True for any object.
+    thinking: what is said of reasoning; None: as the model does. variables: for the chat template, besides. goes_on:
+    the answer is the rest of the last message. options: for `Sampling`. count: how many answers."""
 
     messages: Sequence[Mapping[str, object]]
     tools: Tools | None = None
@@ -56,7 +56,12 @@ class Question:
         options = served.chat_options(self.options) | self._constraint(served, tools)
         made = [served.llm.answer(prompt, tools, **each) for each in seeded(options, self.count)]
         must_call = self.choice not in ("auto", "none")
-        return [Answer(generation, parser, self.parallel, must_call) for generation, parser in made]
+        return [Answer(generation, parser, self._several, must_call) for generation, parser in made]
+
+    @property
+    def _several(self) -> bool:
+        """Who names a tool wants one call, often for its schema alone; some models would make it again and again."""
+        return self.parallel and isinstance(self.choice, str)
 
     @property
     def _offered(self) -> Tools | None:
@@ -70,7 +75,7 @@ class Question:
             return {} if self.schema is None else {"json_schema": self.schema}
         chat = served.llm.chat_format
         if self.choice != "auto":
-            return {"grammar": chat.call_grammar(tools, self.choice, self.parallel)}
+            return {"grammar": chat.call_grammar(tools, self.choice, self._several)}
         if self.schema is not None:
             return {"grammar": either(chat.call_grammar(tools, "required", self.parallel), self.schema)}
         return chat.strict_calls(tools, self.parallel) if self.strict else {}

@@ -122,9 +122,10 @@ def test_calls_are_blocks(client, server, monkeypatch):
     assert [block.type for block in one.content] == ["text", "tool_use"]
 
 
-@pytest.mark.parametrize("choice", [{"type": "tool", "name": "weather"}, {"type": "any"}])
+@pytest.mark.parametrize(
+    "choice", [{"type": "tool", "name": "weather"}, {"type": "any", "disable_parallel_tool_use": True}]
+)
 def test_a_required_call_follows_its_schema(client, choice):
-    choice = choice | {"disable_parallel_tool_use": True}
     answer = client.messages.create(**ASK | {"max_tokens": 300}, tools=ANTHROPIC[:1], tool_choice=choice)
     [block] = answer.content
     check(block.input)

@@ -76,7 +76,7 @@ def test_no_call_without_tools_or_when_none_is_wanted(client):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_required_call_follows_its_schema(client, seed, stream):
     named = {"type": "function", "function": {"name": "weather"}}
-    options = {"seed": seed, "tool_choice": named, "parallel_tool_calls": False, "stream": stream}
+    options = {"seed": seed, "tool_choice": named, "stream": stream}
     answer = client.chat.completions.create(**ASK, **options)
     if stream:
         [(_, name, arguments)] = calls_of(answer)
