@@ -54,6 +54,13 @@ def test_calls_follow_it(dialect, library, judge):
     assert judge.accepts(grammar(dialect, library), written(dialect, ONCE))
 
 
+def test_a_line_end_after_a_call_need_not_begin_another(library, judge):
+    """Qwen2.5-Coder-1.5B ends its line, and has ended; bound to go on, it made the same call again without end."""
+    held = grammar(DIALECTS["hermes"], library)
+    assert judge.accepts(held, written(DIALECTS["hermes"], TWICE) + "\n")
+    assert not judge.accepts(held, written(DIALECTS["hermes"], ONCE) + "\n\n")
+
+
 @dialects
 @pytest.mark.parametrize(
     "wrong",

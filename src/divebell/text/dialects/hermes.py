@@ -32,10 +32,11 @@ class Hermes(Dialect):
 
     def grammar(self, tools: Sequence[Tool], parallel: bool, lark: Lark) -> str:
         call = f"{lark.text(OPEN)} {any_of(tools, 'tool')} {lark.text(CLOSE)}"
+        calls = repeated("call", lark.text("\n"), parallel)  # a line end after a call need not begin another one
         heads = [lark.text("\n" + json_call.head(tool.name, "arguments")) for tool in tools]
         return "\n".join(
             [
-                rf"start: /\n{{0,2}}/ {repeated('call', lark.text(chr(10)), parallel)}",
+                rf"start: /\n{{0,2}}/ {calls} /\n?/",
                 f"call: {call}",
                 *(f'tool_{i}: {head} arguments_{i} "}}\\n"' for i, head in enumerate(heads)),
                 *(f"arguments_{i}: {json_rule(tool.schema)}" for i, tool in enumerate(tools)),
