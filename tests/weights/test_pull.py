@@ -94,7 +94,7 @@ def server(running, tmp_path, monkeypatch):
     for name, value in environment(running, tmp_path).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(download, "FIRST_BYTE_SECONDS", 0.4)
-    monkeypatch.setattr(download, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(download, "STALL_SECONDS", 2.0)
     monkeypatch.setattr(download, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(registry, "_configured_index", lambda: None)
     return running
