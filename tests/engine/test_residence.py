@@ -114,6 +114,14 @@ def test_otherwise_the_files_order_stays(tmp_path, monkeypatch, wanted, room):
     assert bring_in(nibbles_and_floats(tmp_path)) is None
 
 
+def test_memory_that_the_system_does_not_promise_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(lanes, "WANTED", True)
+    checkpoint = nibbles_and_floats(tmp_path)
+    monkeypatch.setattr(residence, "_bytes_in_lanes", lambda _: 1 << 60)
+    monkeypatch.setattr(residence, "available_memory", lambda: 1 << 62)
+    assert bring_in(checkpoint) is None
+
+
 def test_few_weights_of_such_a_format_are_no_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(lanes, "WANTED", True)
     assert bring_in(nibbles_and_floats(tmp_path, rows=4)) is None

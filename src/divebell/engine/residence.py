@@ -35,7 +35,8 @@ def bring_in(checkpoint: Any) -> "Lanes | None":
     for file in files:
         _populate(file.base.obj)
     if _faster_in_lanes(checkpoint) and _bytes_in_lanes(checkpoint) < available_memory():
-        return Lanes(_bytes_in_lanes(checkpoint))
+        with suppress(OSError):  # a system that promises no more memory than it has
+            return Lanes(_bytes_in_lanes(checkpoint))
     for file in files:
         if file.nbytes >= _LARGE and _granted() and _large_share(file) < _ENOUGH and file.nbytes < available_memory():
             _exchange(file)
