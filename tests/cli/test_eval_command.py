@@ -211,7 +211,16 @@ def test_bad_input_is_told(arguments, words, capsys):
     assert words in capsys.readouterr().err
 
 
+@pytest.fixture
+def heeded():
+    """A process that was begun in a shell's background ignores SIGINT, and so would those that it begins."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("heeded")
 def test_an_interrupted_run_shows_what_it_has_and_goes_on_later(model, rows, tmp_path, capsys):
     arguments = ["eval", str(model), "--tasks", "gsm8k", "--data", str(rows), "--out", str(tmp_path / "out")]
     arguments += ["--threads", "1", "--temperature", "1", "--max-tokens", "30", "--html", str(tmp_path / "page.html")]
