@@ -53,6 +53,16 @@ inline void nibble_eights(const uint8_t* p, __m256i* u) {
     for (int i = 0; i < 4; ++i) u[i] = low_nibbles(q.w[i]), u[4 + i] = low_nibbles(_mm256_srli_epi64(q.w[i], 4));
 }
 
+// The same in the order of the columns.
+template <int Bytes, int First>
+inline void nibble_quants(const uint8_t* p, uint8_t* u) {
+    for (int g = 0; g < 8; ++g) {
+        __m128i q = load16(p + g * Bytes + First);
+        __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(q), _mm_srli_epi64(q, 4), 1);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(u + 32 * g), low_nibbles(both));
+    }
+}
+
 inline __m256i looked_up(const uint8_t* table, __m256i nibbles) {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load16(table)), nibbles);
 }
@@ -184,9 +194,11 @@ struct TwoHalves : Numbers<F, Bits> {
 };
 template <> struct Eights<Format::Q4_0> : OneHalf<Format::Q4_0, 4> {
     static void eights(const uint8_t* p, __m256i* u) { nibble_eights<18, 2>(p, u); }
+    static void quants(const uint8_t* p, uint8_t* u) { nibble_quants<18, 2>(p, u); }
 };
 template <> struct Eights<Format::Q4_1> : TwoHalves<Format::Q4_1, 4> {
     static void eights(const uint8_t* p, __m256i* u) { nibble_eights<20, 4>(p, u); }
+    static void quants(const uint8_t* p, uint8_t* u) { nibble_quants<20, 4>(p, u); }
 };
 template <> struct Eights<Format::Q5_0> : OneHalf<Format::Q5_0, 5> {
     static void eights(const uint8_t* p, __m256i* u) { nibble_eights<22, 6>(p, u), add_fifth_bits<22>(p + 2, u); }

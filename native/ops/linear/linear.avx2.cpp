@@ -11,7 +11,7 @@
 struct Avx2 {
     using Floats = __m256;
     static constexpr int lanes = 8, row_tokens = 4, signed_from = 64;
-    static constexpr bool groups_in_lanes = true;
+    static constexpr bool groups_in_lanes = true, widens_bytes = true;
     static constexpr int64_t float_tile_from = 16;
     template <class B> static constexpr int64_t tile_from = has_nibbles<B> ? 17 : 4;
     template <Format F> using Blocks = Eights<F>;
@@ -41,6 +41,16 @@ struct Avx2 {
         __m256 value = _mm256_blendv_ps(normal, small, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(8), rest)));
         value = _mm256_blendv_ps(value, nan, _mm256_castsi256_ps(_mm256_cmpeq_epi32(rest, _mm256_set1_epi32(0x7f))));
         return _mm256_or_ps(value, _mm256_castsi256_ps(sign));
+    }
+
+    template <class B>
+    INLINE static void widen_bytes(const uint8_t* u, float a, float b, float* out) {
+        for (int i = 0; i < B::group; i += 8) {
+            __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(u + i)));
+            __m256 value = _mm256_mul_ps(_mm256_set1_ps(a), _mm256_cvtepi32_ps(_mm256_sub_epi32(wide, _mm256_set1_epi32(B::zero))));
+            if constexpr (B::offset) value = _mm256_add_ps(value, _mm256_set1_ps(b));
+            store(out + i, value);
+        }
     }
 
     template <class B, int N>

@@ -10,7 +10,7 @@ struct Avx512 {
     using Floats = __m512;
     using Ints = __m512i;
     static constexpr int lanes = 16, panels = 2, tokens = 6, float_tokens = 8, row_tokens = 4, signed_from = 1 << 30;
-    static constexpr bool groups_in_lanes = false;
+    static constexpr bool groups_in_lanes = false, widens_bytes = false;
     static constexpr int64_t float_tile_from = 8;
     template <class> static constexpr int64_t tile_from = 8;
     template <Format F> using Blocks = WideBlocks<F>;

@@ -8,7 +8,7 @@ struct Neon {
     using Floats = float32x4_t;
     using Ints = int32x4_t;
     static constexpr int lanes = 4, panels = 4, tokens = 2, float_tokens = 5, row_tokens = 4, signed_from = 1;
-    static constexpr bool groups_in_lanes = false;
+    static constexpr bool groups_in_lanes = false, widens_bytes = false;
     static constexpr int64_t float_tile_from = 6;
     template <class> static constexpr int64_t tile_from = 6;
     template <Format F> using Blocks = ::Blocks<F>;

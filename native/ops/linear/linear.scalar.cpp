@@ -5,7 +5,7 @@
 struct Scalar {
     using Floats = float;
     static constexpr int lanes = 1, row_tokens = 4, signed_from = 1;
-    static constexpr bool groups_in_lanes = false;
+    static constexpr bool groups_in_lanes = false, widens_bytes = false;
     static constexpr int64_t float_tile_from = 0;
     template <class> static constexpr int64_t tile_from = 0;
     template <Format F> using Blocks = ::Blocks<F>;

@@ -21,28 +21,34 @@ void float_linear(const Weight& w, int64_t first, int64_t n, const Input& in, fl
     by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template float_rows<F, N>(w, first, n, in, t, out, stride); });
 }
 
-template <class B>
+// One group's numbers, which share the scale a and the offset b.
+template <class S, class B>
+inline void widen_group(const uint8_t* u, float a, float b, float* __restrict out) {
+    if constexpr (S::widens_bytes) return S::template widen_bytes<B>(u, a, b, out);
+    for (int i = 0; i < B::group; ++i) {
+        float value = a * static_cast<float>(u[i] - B::zero);
+        if constexpr (B::offset) value += b;
+        out[i] = value;
+    }
+}
+
+template <class S, class B>
 inline void decode_chunk(const uint8_t* p, float* __restrict out) {
     alignas(64) uint8_t u[chunk_cols];
     alignas(64) float a[16], b[16];
     B::scales(p, a, b);
     B::quants(p, u);
-    for (int g = 0; g < chunk_cols / B::group; ++g)
-        for (int i = g * B::group; i < (g + 1) * B::group; ++i) {
-            float value = a[g] * static_cast<float>(u[i] - B::zero);
-            if constexpr (B::offset) value += b[g];
-            out[i] = value;
-        }
+    for (int g = 0; g < chunk_cols / B::group; ++g) widen_group<S, B>(u + g * B::group, a[g], b[g], out + g * B::group);
 }
 
-template <class B>
+template <class S, class B>
 void decode_blocks(const uint8_t* p, int64_t cols, float* out) {
     int64_t c = 0;
-    for (; c + chunk_cols <= cols; c += chunk_cols, p += B::chunk_bytes) decode_chunk<B>(p, out + c);
+    for (; c + chunk_cols <= cols; c += chunk_cols, p += B::chunk_bytes) decode_chunk<S, B>(p, out + c);
     if (c == cols) return;
     alignas(64) uint8_t copy[B::chunk_bytes];
     alignas(64) float last[chunk_cols];
-    decode_chunk<B>(whole_chunk<B>(p, cols - c, copy), last);
+    decode_chunk<S, B>(whole_chunk<B>(p, cols - c, copy), last);
     std::memcpy(out + c, last, sizeof(float) * (cols - c));
 }
 
@@ -115,7 +121,7 @@ struct Decode {
     const Weight& w;
     int64_t row;
     float* out;
-    template <Format F> void blocks() const { decode_blocks<typename S::template Blocks<F>>(w.row(row), w.cols, out); }
+    template <Format F> void blocks() const { decode_blocks<S, typename S::template Blocks<F>>(w.row(row), w.cols, out); }
     template <class F> void floats() const { decode_floats<S, F>(w, row, out); }
 };
 
