@@ -59,7 +59,7 @@ void prepare_chunks(const float* x, int64_t cols, int64_t begin, int64_t end, Ch
 
 int64_t panels_of_piece(int64_t panels, int64_t bytes) {
     constexpr int64_t most = 256 << 10;  // a piece begins with a wait for memory, so it must be long: 15 microseconds
-    constexpr int64_t each = 6;          // for a thread, so that one which falls behind costs little
+    constexpr int64_t each = 3;          // for a thread, so that one which falls behind costs little
     int64_t fair = panels / (each * pool::threads()), long_enough = most * panels / std::max<int64_t>(1, bytes);
     return std::max<int64_t>(1, std::min(fair, long_enough));
 }
