@@ -1,5 +1,8 @@
 #include "bind.h"
 
+#include <nanobind/stl/vector.h>
+
+#include "buffers.h"
 #include "isa.h"
 #include "large_pages.h"
 #include "pool.h"
@@ -13,6 +16,17 @@ int64_t large_pages(Array<uint8_t, 1> mapped) {
 
 }  // namespace
 
+using Floats = nb::ndarray<nb::numpy, float, nb::c_contig>;
+
+Floats empty(const std::vector<size_t>& shape) {
+    size_t count = 1;
+    for (size_t length : shape)
+        if (__builtin_mul_overflow(count, length, &count) || count > (size_t{1} << 40)) throw nb::value_error("empty: too large a shape");
+    void* memory = buffers::take(count * sizeof(float));
+    nb::capsule owner(memory, [](void* block) noexcept { buffers::drop(block); });
+    return Floats(memory, shape.size(), shape.data(), owner);
+}
+
 NB_MODULE(_native, m) {
     m.doc() = "divebell's kernels; see divebell.ops.native for the contract of each.";
     m.attr("isa") = isa_name(isa());
@@ -20,6 +34,8 @@ NB_MODULE(_native, m) {
     m.def("threads", &pool::threads);
     m.def("set_threads", &pool::set_threads, nb::call_guard<nb::gil_scoped_release>());
     m.def("large_pages", &large_pages, nb::arg("mapped").noconvert());
+    m.def("empty", &empty, nb::arg("shape"));
+    m.def("let_go", &buffers::let_go, nb::call_guard<nb::gil_scoped_release>());
     bind_attention(m);
     bind_linear(m);
     bind_mla(m);

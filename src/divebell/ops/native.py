@@ -1,6 +1,7 @@
 """The ops in C++ (native/ops): what people run. The contract of each is in `divebell.ops`."""
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -15,10 +16,19 @@ from divebell.weights.tensor import Tensor
 
 threads = _native.threads
 set_threads = _native.set_threads
+# Frees the memory of dropped arrays that no other has taken since the last call; returns its bytes.
+let_go = _native.let_go
+
+_MANY = 1 << 14
 
 
 def _floats(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, np.float32)
+
+
+def _empty(shape: tuple[int, ...]) -> np.ndarray:
+    """Large ones in memory that another array had before."""
+    return _native.empty(shape) if prod(shape) > _MANY else np.empty(shape, np.float32)
 
 
 def weight(tensor: Tensor) -> Weight | list[Weight]:
@@ -48,14 +58,14 @@ def up_projections(kv_b: Tensor | None = None, k_b: Tensor | None = None, v_b: T
 
 
 def embed(table: Weight, ids: np.ndarray) -> np.ndarray:
-    out = np.empty((len(ids), table.shape[1]), np.float32)
+    out = _empty((len(ids), table.shape[1]))
     _native.embed(table, np.ascontiguousarray(ids, np.int32), out)
     return out
 
 
 def decode(table: Weight) -> np.ndarray:
     """All rows as float32 (rows, cols), bit-equal to the format's definition."""
-    out = np.empty(table.shape, np.float32)
+    out = _empty(table.shape)
     _native.decode(table, out)
     return out
 
@@ -63,39 +73,39 @@ def decode(table: Weight) -> np.ndarray:
 def linears(
     x: np.ndarray, weights: Sequence[Weight], biases: Sequence[np.ndarray | None] | None = None
 ) -> list[np.ndarray]:
-    outs = [np.empty((len(x), w.shape[0]), np.float32) for w in weights]
+    outs = [_empty((len(x), w.shape[0])) for w in weights]
     _native.linears(_floats(x), weights, biases or [None] * len(weights), outs)
     return outs
 
 
 def swiglu(x: np.ndarray, gate: Weight, up: Weight, down: Weight) -> np.ndarray:
-    out = np.empty_like(x, np.float32, order="C")
+    out = _empty(x.shape)
     _native.swiglu(_floats(x), gate, up, down, out)
     return out
 
 
 def moe(x: np.ndarray, ids: np.ndarray, weights: np.ndarray, experts: Experts) -> np.ndarray:
-    out = np.empty_like(x, np.float32, order="C")
+    out = _empty(x.shape)
     _native.moe(_floats(x), np.ascontiguousarray(ids, np.int32), _floats(weights), experts, out)
     return out
 
 
 def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
-    out = np.empty(x.shape, np.float32)
+    out = _empty(x.shape)
     width = x.shape[-1]
     _native.rms_norm(_floats(x).reshape(-1, width), _floats(weight), eps, out.reshape(-1, width))
     return out
 
 
 def rotate(x: np.ndarray, positions: np.ndarray, table: np.ndarray, interleaved: bool) -> np.ndarray:
-    out = np.empty(x.shape, np.float32)
+    out = _empty(x.shape)
     _native.rotate(_floats(x), np.ascontiguousarray(positions, np.int32), table, interleaved, out)
     return out
 
 
 def route(logits: np.ndarray, bias: np.ndarray | None, router: Router) -> tuple[np.ndarray, np.ndarray]:
     ids = np.empty((len(logits), router.top_k), np.int32)
-    weights = np.empty(ids.shape, np.float32)
+    weights = _empty(ids.shape)
     sigmoid, two_best = router.score == "sigmoid", router.group_score == "top2"
     groups = router.groups, router.kept_groups
     _native.route(_floats(logits), bias, *groups, sigmoid, two_best, router.renormalise, router.scale, ids, weights)
@@ -111,7 +121,7 @@ def attention(
     scale: float,
     window: int | None,
 ) -> np.ndarray:
-    out = np.empty((len(q), q.shape[1] * v.shape[2]), np.float32)
+    out = _empty((len(q), q.shape[1] * v.shape[2]))
     keys, values = (_bits(component) for component in pages)
     _native.attention(_floats(q), _floats(k), _floats(v), keys, values, *_places(batch), scale, window or 0, out)
     return out
@@ -122,19 +132,19 @@ def mla(
 ) -> np.ndarray:
     tokens, heads, dim = q.shape
     nope = dim - (latent.shape[1] - up.rank)
-    out = np.empty((tokens, up.rows if up.split else up.rows - heads * nope), np.float32)
+    out = _empty((tokens, up.rows if up.split else up.rows - heads * nope))
     _native.mla(_floats(q), _floats(latent), _bits(pages), up, *_places(batch), scale, out)
     return out
 
 
 def block_maxima(x: np.ndarray) -> np.ndarray:
-    out = np.empty(_blocks(x), np.float32)
+    out = _empty(_blocks(x))
     _native.block_maxima(_floats(x).reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1]))
     return out
 
 
 def block_sums(x: np.ndarray, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    maxima, sums = np.empty(_blocks(x), np.float32), np.empty(_blocks(x), np.float32)
+    maxima, sums = _empty(_blocks(x)), _empty(_blocks(x))
     outs = (out.reshape(-1, out.shape[-1]) for out in (maxima, sums))
     _native.block_sums(_floats(x).reshape(-1, x.shape[-1]), 1 / temperature, *outs)
     return maxima, sums

@@ -23,11 +23,14 @@ def share_arenas() -> None:
 
 
 def give_back() -> None:
-    """Hands the system what lies free in the allocator's arenas, which takes a millisecond or some.
+    """Hands the system what lies free in the allocator's arenas, and of steps, which takes a millisecond or some.
 
     By itself glibc only shortens their ends. A prompt of 120 kB takes 26 MB while it is cut into tokens, and a few
     small things that come in the meantime and stay would keep all of that.
     """
+    from divebell.ops.native import let_go
+
+    let_go()
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError):

@@ -1,0 +1,74 @@
+import gc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divebell import _native
+from divebell.ops import native
+
+MANY = 1 << 16
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    gc.collect()
+    for _ in range(2):
+        native.let_go()
+
+
+def test_what_is_dropped_is_taken_again():
+    array = _native.empty((3, MANY))
+    assert array.shape == (3, MANY)
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
+    assert array.flags.writeable
+    assert array.ctypes.data % 64 == 0
+    place = array.ctypes.data
+    del array
+    assert _native.empty((MANY, 3)).ctypes.data == place
+
+
+def test_a_view_keeps_it():
+    view = _native.empty((4, MANY))[1:]
+    view[:] = 7
+    others = [_native.empty((4, MANY)) for _ in range(3)]
+    for other in others:
+        other[:] = 0
+    assert (view == 7).all()
+
+
+def test_what_is_wanted_again_and_again_stays_and_the_rest_is_let_go():
+    arrays = [_native.empty((MANY,)) for _ in range(3)]
+    del arrays
+    assert native.let_go() == 0  # all were wanted since the last call
+    one = _native.empty((MANY,))
+    del one
+    assert native.let_go() == 2 * 4 * MANY
+    assert native.let_go() == 4 * MANY
+    assert native.let_go() == 0
+
+
+def test_at_most_256_mebibytes_are_kept():
+    arrays = [_native.empty((1 << 24,)) for _ in range(6)]
+    del arrays
+    native.let_go()
+    assert native.let_go() == 256 << 20
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 5000)), max_size=60))
+def test_no_two_arrays_share_memory(steps):
+    held: dict[int, np.ndarray] = {}
+    for slot, size in steps:
+        held.pop(slot, None)
+        held[slot] = _native.empty((size,))
+        held[slot][:] = slot
+        native.let_go()
+        assert all((array == own).all() for own, array in held.items())
+
+
+@pytest.mark.parametrize("shape", [(1 << 41,), (1 << 33, 1 << 33), (1 << 63, 4)])
+def test_a_shape_that_makes_no_sense_is_refused(shape):
+    with pytest.raises(ValueError, match="too large a shape"):
+        _native.empty(shape)
