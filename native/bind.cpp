@@ -1,5 +1,6 @@
 #include "bind.h"
 
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
 #include "buffers.h"
@@ -27,6 +28,15 @@ Floats empty(const std::vector<size_t>& shape) {
     return Floats(memory, shape.size(), shape.data(), owner);
 }
 
+void bind_recording(nb::module_& m) {
+    nb::class_<Recording>(m, "Recording")
+        .def(nb::init<>())
+        .def("__enter__", [](Recording& self) { self.open(); })
+        .def("__exit__", [](Recording& self, nb::args) { self.close(); })
+        .def("run", &Recording::run, nb::call_guard<nb::gil_scoped_release>())
+        .def("timed", &Recording::timed, nb::call_guard<nb::gil_scoped_release>());
+}
+
 NB_MODULE(_native, m) {
     m.doc() = "divebell's kernels; see divebell.ops.native for the contract of each.";
     m.attr("isa") = isa_name(isa());
@@ -36,6 +46,7 @@ NB_MODULE(_native, m) {
     m.def("large_pages", &large_pages, nb::arg("mapped").noconvert());
     m.def("empty", &empty, nb::arg("shape"));
     m.def("let_go", &buffers::let_go, nb::call_guard<nb::gil_scoped_release>());
+    bind_recording(m);
     bind_attention(m);
     bind_linear(m);
     bind_mla(m);

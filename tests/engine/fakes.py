@@ -60,7 +60,7 @@ class FakeModel:
         self.batches: list[object] = []
         self.seconds = 0.0  # on a clock of its own, so that what is learned from it is the same each time
 
-    def forward(self, batch, cache):
+    def step(self, batch, cache):
         self.batches.append(batch)
         self.seconds += 0.01 + 0.001 * len(batch.ids)
         tokens, other = cache[0]["token"][..., 0], cache[1]["other"]

@@ -111,7 +111,7 @@ def test_a_step_that_fails_is_over_for_the_meter():
     core = _core(model, [])
     meter = Meter(FakeMeter())
     core.books = Books(meter)
-    model.forward = None
+    model.step = None
     core.submit(Generation([1, 2], Sampling(max_tokens=9), 11, 97, frozenset()))
     with pytest.raises(TypeError):
         core.step()

@@ -53,6 +53,8 @@ def test_rms_norm(random):
     x64 = x.astype(np.float64)
     expected = x64 / np.sqrt((x64**2).mean(-1, keepdims=True) + 1e-6) * weight
     close(reference.rms_norm(x, weight, 1e-6), expected)
+    longer = np.concatenate([x, floats(random, 3, 2, 5)], axis=-1)
+    close(reference.rms_norm(longer, weight, 1e-6), np.concatenate([expected, longer[..., 8:]], axis=-1))
 
 
 def test_linears_with_and_without_biases(random):

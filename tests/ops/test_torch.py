@@ -54,11 +54,17 @@ def test_rotate(interleaved):
     differentiable(lambda x: ops.rotate(x, BATCH.positions, table, interleaved), (8, 2, 10))
 
 
-def test_norm_and_gate():
+def test_norm_sum_and_gate():
     x, weight = numbers(8, 16), numbers(16)
     agrees(ops.rms_norm(torch.from_numpy(x), torch.from_numpy(weight), 1e-5), reference.rms_norm(x, weight, 1e-5))
+    longer = numbers(8, 20)
+    agrees(
+        ops.rms_norm(torch.from_numpy(longer), torch.from_numpy(weight), 1e-5), reference.rms_norm(longer, weight, 1e-5)
+    )
     agrees(ops.gated(torch.from_numpy(x), torch.from_numpy(2 * x)), reference.gated(x, 2 * x))
+    agrees(ops.add(torch.from_numpy(x), torch.from_numpy(2 * x)), 3 * x)
     differentiable(lambda x, w: ops.rms_norm(x, w, 1e-5), (8, 16), (16,))
+    differentiable(lambda x, w: ops.rms_norm(x, w, 1e-5), (8, 20), (16,))
     differentiable(ops.gated, (4, 6), (4, 6))
 
 

@@ -83,15 +83,15 @@ def slow(service: Service) -> Service:
     """A step takes some time, as a large model's does."""
     for served in service.models.values():
         model = served.llm.engine._core.model
-        model.forward = lambda *arguments, forward=model.forward: time.sleep(0.004) or forward(*arguments)
+        model.step = lambda *arguments, step=model.step: time.sleep(0.004) or step(*arguments)
     return service
 
 
 def silent(monkeypatch, llm) -> None:
     """A step takes some time, and while it runs there are silences."""
     model = llm.engine._core.model
-    forward = model.forward
-    monkeypatch.setattr(model, "forward", lambda *arguments: time.sleep(0.01) or forward(*arguments))
+    step = model.step
+    monkeypatch.setattr(model, "step", lambda *arguments: time.sleep(0.01) or step(*arguments))
     monkeypatch.setattr(job, "SILENCE", 0)
 
 

@@ -202,12 +202,12 @@ def test_the_floor_is_known_from_when_the_machine_is_measured(folder, monkeypatc
 def test_a_damaged_model_is_our_error(folder, caplog):
     with small(folder) as server, client_of(server) as client:
         model = server.service.models["small"].llm.engine._core.model
-        model.forward, forward = lambda *_: 1 / 0, model.forward
+        model.step, forward = lambda *_: 1 / 0, model.step
         with pytest.raises(openai.InternalServerError, match="an error of ours"):
             client.completions.create(model="small", prompt="x")
         with pytest.raises(openai.APIError, match="an error of ours"):
             list(client.chat.completions.create(**ENDLESS))
-        model.forward = forward
+        model.step = forward
         assert client.completions.create(model="small", prompt="x").choices
     assert "ZeroDivisionError" in caplog.text
 

@@ -39,16 +39,17 @@ void attention(Array<float, 3> q, Array<float, 3> k, Array<float, 3> v, PageArra
     if (window < 0) refuse("attention: window " + std::to_string(window) + " is negative");
     Pages keys = checked_pages(key_pages, key_heads * dim), values = checked_pages(value_pages, key_heads * value_dim);
     if (key_pages.shape(0) != value_pages.shape(0) || keys.page != values.page) refuse("attention: key and value pages differ in number or size");
-    Batch batch = checked_batch({positions, starts, lengths, page_table}, tokens, static_cast<int64_t>(key_pages.shape(0)), keys.page);
-    nb::gil_scoped_release release;
-    write(keys, batch, k.data());
-    write(values, batch, v.data());
-    Attend problem{batch, keys, values, q.data(), out.data(), key_heads, heads / key_heads, dim, value_dim, scale, window, value_dim};
-    AttendPlan tasks;
-    plan(problem, &tasks);
-    AttendParts parts = parts_of(tasks, value_dim);
-    pool::Pieces pieces(static_cast<int64_t>(tasks.tasks.size()), 1), merges(static_cast<int64_t>(tasks.merges.size()), 1);
-    region(tasks.work, [&](auto barrier) { attend(problem, tasks, parts, pieces, merges, barrier); });
+    perform("attention", [=] {
+        Batch batch = checked_batch({positions, starts, lengths, page_table}, tokens, static_cast<int64_t>(key_pages.shape(0)), keys.page);
+        write(keys, batch, k.data());
+        write(values, batch, v.data());
+        Attend problem{batch, keys, values, q.data(), out.data(), key_heads, heads / key_heads, dim, value_dim, scale, window, value_dim};
+        AttendPlan tasks;
+        plan(problem, &tasks);
+        AttendParts parts = parts_of(tasks, value_dim);
+        pool::Pieces pieces(static_cast<int64_t>(tasks.tasks.size()), 1), merges(static_cast<int64_t>(tasks.merges.size()), 1);
+        region(tasks.work, [&](auto barrier) { attend(problem, tasks, parts, pieces, merges, barrier); });
+    });
 }
 
 }  // namespace

@@ -89,8 +89,7 @@ void linears(Array<float, 2> x, std::vector<const Matrix*> weights, std::vector<
         if (!weights[i]) refuse("linears: a weight is None");
         products.push_back(product_of(weights[i], biases[i], ys[i], x));
     }
-    nb::gil_scoped_release release;
-    multiply(x.data(), static_cast<int64_t>(x.shape(0)), static_cast<int64_t>(x.shape(1)), products);
+    perform("linears", [x, biases, ys, products] { multiply(x.data(), static_cast<int64_t>(x.shape(0)), static_cast<int64_t>(x.shape(1)), products); });
 }
 
 void decode(const Matrix& matrix, Out<float, 2> out) {
@@ -102,16 +101,21 @@ void decode(const Matrix& matrix, Out<float, 2> out) {
     });
 }
 
+void check_ids(const Array<int32_t, 1>& ids, int64_t rows) {
+    for (size_t i = 0; i < ids.size(); ++i)
+        if (ids.data()[i] < 0 || ids.data()[i] >= rows)
+            refuse("embed: id " + std::to_string(ids.data()[i]) + " is outside 0 to " + std::to_string(rows - 1));
+}
+
 void embed(const Matrix& table, Array<int32_t, 1> ids, Out<float, 2> out) {
-    const Weight& w = table.weight;
+    const Weight w = table.weight;
     int64_t count = static_cast<int64_t>(ids.shape(0));
     if (static_cast<int64_t>(out.shape(0)) != count || static_cast<int64_t>(out.shape(1)) != w.cols) refuse("embed: out differs in shape");
-    for (int64_t i = 0; i < count; ++i)
-        if (ids.data()[i] < 0 || ids.data()[i] >= w.rows)
-            refuse("embed: id " + std::to_string(ids.data()[i]) + " is outside 0 to " + std::to_string(w.rows - 1));
-    nb::gil_scoped_release release;
-    pool::parallel(count, std::max<int64_t>(1, 65536 / w.cols), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) linear_table().decode(w, ids.data()[i], out.data() + i * w.cols);
+    perform("embed", [=] {
+        check_ids(ids, w.rows);
+        pool::parallel(count, std::max<int64_t>(1, 65536 / w.cols), [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) linear_table().decode(w, ids.data()[i], out.data() + i * w.cols);
+        });
     });
 }
 

@@ -71,12 +71,15 @@ void run(Array<float, 3> q, Array<float, 2> latent, PageArray page_array, const 
     if (latent.shape(0) != q.shape(0) || out.shape(0) != q.shape(0)) refuse("q, latent and out differ in tokens");
     if (heads < 1 || static_cast<int64_t>(out.shape(1)) % heads) refuse("out does not fit " + std::to_string(heads) + " heads");
     Pages pages = latent_pages(page_array, width, rank);
-    Batch batch = checked_batch({positions, starts, lengths, page_table}, T, static_cast<int64_t>(page_array.shape(0)), pages.page);
     int64_t rope = width - rank, v = static_cast<int64_t>(out.shape(1)) / heads;
-    Mla problem{batch, pages, &ups.up, q.data(), out.data(), heads, dim - rope, rope, rank, v, scale};
+    Mla problem{{}, pages, &ups.up, q.data(), out.data(), heads, dim - rope, rope, rank, v, scale};
     check_shape(problem, dim, static_cast<int64_t>(out.shape(1)));
-    nb::gil_scoped_release release;
-    mla(problem, latent.data());
+    perform("mla", [=] {
+        Mla now = problem;
+        now.batch = checked_batch({positions, starts, lengths, page_table}, T, static_cast<int64_t>(page_array.shape(0)), pages.page);
+        mla(now, latent.data());
+        (void)q, (void)out;  // kept
+    });
 }
 
 }  // namespace

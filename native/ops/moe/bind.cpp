@@ -6,7 +6,9 @@
 #include <string>
 
 #include "matrix.h"
+#include "ops/linear/multiply.h"
 #include "ops/moe/feed_forward.h"
+#include "pool.h"
 
 namespace {
 
@@ -93,21 +95,34 @@ void moe(Array<float, 2> x, Array<int32_t, 2> ids, Array<float, 2> weights, cons
     if (d != experts.d || y.shape(0) != x.shape(0) || y.shape(1) != x.shape(1)) refuse("moe: x or y differs in shape from the experts");
     if (ids.shape(0) != x.shape(0) || weights.shape(0) != ids.shape(0) || weights.shape(1) != ids.shape(1))
         refuse("moe: ids and weights must both be (T, k)");
-    check_ids(ids, static_cast<int64_t>(experts.routed.size()));
-    nb::gil_scoped_release release;
-    for (int64_t t = 0, size = block_size(T); t < T; t += size)
-        run_experts(experts, x.data() + t * d, std::min(size, T - t), ids.data() + t * k, weights.data() + t * k, k, y.data() + t * d);
+    perform("moe", [=, experts = &experts] {
+        check_ids(ids, static_cast<int64_t>(experts->routed.size()));
+        for (int64_t t = 0, size = block_size(T); t < T; t += size)
+            run_experts(*experts, x.data() + t * d, std::min(size, T - t), ids.data() + t * k, weights.data() + t * k, k, y.data() + t * d);
+    });
 }
 
 void swiglu(Array<float, 2> x, const Matrix& gate, const Matrix& up, const Matrix& down, Out<float, 2> y) {
     int64_t T = static_cast<int64_t>(x.shape(0)), d = static_cast<int64_t>(x.shape(1));
     Gated net = gated(&gate, &up, &down, d);
     if (y.shape(0) != x.shape(0) || y.shape(1) != x.shape(1)) refuse("swiglu: y differs in shape from x");
-    nb::gil_scoped_release release;
-    for (int64_t t = 0, size = block_size(T); t < T; t += size) {
-        int64_t n = std::min(size, T - t);
-        feed_forward(x.data() + t * d, n, d, {{net, nullptr, nullptr, n}}, y.data() + t * d);
-    }
+    perform("swiglu", [=] {
+        for (int64_t t = 0, size = block_size(T); t < T; t += size) {
+            int64_t n = std::min(size, T - t);
+            feed_forward(x.data() + t * d, n, d, {{net, nullptr, nullptr, n}}, y.data() + t * d);
+        }
+    });
+}
+
+void gate(Array<float, 2> gate, Array<float, 2> up, Out<float, 2> out) {
+    int64_t T = static_cast<int64_t>(up.shape(0)), width = static_cast<int64_t>(up.shape(1));
+    if (gate.shape(0) != up.shape(0) || gate.shape(1) != up.shape(1) || out.shape(0) != up.shape(0) || out.shape(1) != up.shape(1))
+        refuse("gated: gate, up and out differ in shape");
+    perform("gated", [=] {
+        pool::parallel(T, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, width)), [&](int64_t begin, int64_t end) {
+            linear_table().swish(gate.data() + begin * width, up.data() + begin * width, out.data() + begin * width, (end - begin) * width);
+        });
+    });
 }
 
 }  // namespace
@@ -117,5 +132,6 @@ void bind_moe(nb::module_& m) {
         .def("__init__", &make_experts, nb::arg("gates"), nb::arg("ups"), nb::arg("downs"), nb::arg("shared"), nb::arg("owners"));
     m.def("moe", &moe, nb::arg("x").noconvert(), nb::arg("ids").noconvert(), nb::arg("weights").noconvert(), nb::arg("experts"),
           nb::arg("y").noconvert());
+    m.def("gated", &gate, nb::arg("gate").noconvert(), nb::arg("up").noconvert(), nb::arg("out").noconvert());
     m.def("swiglu", &swiglu, nb::arg("x").noconvert(), nb::arg("gate"), nb::arg("up"), nb::arg("down"), nb::arg("y").noconvert());
 }

@@ -23,12 +23,13 @@ void rotate(Array<float, 3> x, Array<int32_t, 1> positions, Array<float, 2> tabl
     int64_t T = x.shape(0), heads = x.shape(1), dim = x.shape(2), r = table.shape(1);
     if (y.shape(0) != x.shape(0) || y.shape(1) != x.shape(1) || y.shape(2) != x.shape(2)) refuse("x and y differ in shape");
     if (r % 2 || r > dim) refuse("a table of " + std::to_string(r) + " columns does not fit rows of " + std::to_string(dim));
-    check_positions(positions, T, static_cast<int64_t>(table.shape(0)));
     auto turn = interleaved ? rotate_table().neighbours : rotate_table().halves;
-    nb::gil_scoped_release release;
-    pool::parallel(T, std::max<int64_t>(1, grain_numbers / std::max<int64_t>(1, heads * dim)), [&](int64_t begin, int64_t end) {
-        for (int64_t t = begin; t < end; ++t)
-            turn(x.data() + t * heads * dim, heads, dim, table.data() + positions.data()[t] * r, r, y.data() + t * heads * dim);
+    perform("rotate", [=] {
+        check_positions(positions, T, static_cast<int64_t>(table.shape(0)));
+        pool::parallel(T, std::max<int64_t>(1, grain_numbers / std::max<int64_t>(1, heads * dim)), [&](int64_t begin, int64_t end) {
+            for (int64_t t = begin; t < end; ++t)
+                turn(x.data() + t * heads * dim, heads, dim, table.data() + positions.data()[t] * r, r, y.data() + t * heads * dim);
+        });
     });
 }
 

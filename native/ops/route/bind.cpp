@@ -26,12 +26,13 @@ void route_all(Array<float, 2> logits, std::optional<Array<float, 1>> bias, int6
     check(router);
     if (bias && static_cast<int64_t>(bias->shape(0)) != router.experts) refuse("the bias differs in length from the logits");
     if (ids.shape(0) != logits.shape(0) || weights.shape(0) != ids.shape(0) || weights.shape(1) != ids.shape(1)) refuse("ids or weights differ in shape");
-    const float* b = bias ? bias->data() : nullptr;
-    nb::gil_scoped_release release;
-    pool::parallel(T, 8, [&](int64_t begin, int64_t end) {
-        static thread_local Workspace workspace;
-        float* scratch = workspace.get<float>(2 * router.experts + router.groups);
-        for (int64_t t = begin; t < end; ++t) route(router, logits.data() + t * router.experts, b, scratch, ids.data() + t * k, weights.data() + t * k);
+    perform("route", [=] {
+        const float* b = bias ? bias->data() : nullptr;
+        pool::parallel(T, 8, [&](int64_t begin, int64_t end) {
+            static thread_local Workspace workspace;
+            float* scratch = workspace.get<float>(2 * router.experts + router.groups);
+            for (int64_t t = begin; t < end; ++t) route(router, logits.data() + t * router.experts, b, scratch, ids.data() + t * k, weights.data() + t * k);
+        });
     });
 }
 

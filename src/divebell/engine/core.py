@@ -85,7 +85,7 @@ class Core:
         self.tree.check_integrity(self.scheduler.running)
 
     def _run(self, chunks: list[Chunk]) -> np.ndarray:
-        hidden = self.model.forward(_batch(chunks), self.cache.layers)
+        hidden = self.model.step(_batch(chunks), self.cache.layers)
         for chunk in chunks:
             chunk.sequence.cached += len(chunk.tokens)
             chunk.sequence.computed += len(chunk.tokens)

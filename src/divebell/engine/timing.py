@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
 from types import ModuleType, SimpleNamespace
@@ -97,7 +98,8 @@ class Bench:
         self._per_sequence = pages_for(longest)
         self.cache = Cache(self.model.cache_layout, self.model.cache_dtype, batch * self._per_sequence)
         self._fill()
-        self._run([(min(longest, 64), 0)])
+        self._compute(*self._batch([(min(longest, 64), 0)]), self.model.forward)
+        self._routed = bool(self.watch.chosen)
 
     def prompt(self, tokens: int, depth: int) -> Timing:
         """A prompt on top of `depth` tokens, in steps as the engine takes them, up to its last token's logits."""
@@ -124,31 +126,36 @@ class Bench:
         total, work = 0.0, Work()
         for chunks in steps:
             self.watch.chosen.clear()
-            total += self._run(chunks)
+            batch, ends = self._batch(chunks)
+            total += self._compute(batch, ends, self.model.step)
+            if self._routed and not self.watch.chosen:  # done again without the ops that are watched
+                self._compute(batch, ends, self.model.forward)
             work += self.traffic.of(chunks, self.watch.chosen)
         return total, work
 
     def _profile(self, steps: Sequence[Sequence[tuple[int, int]]]) -> dict[str, float]:
         self.watch.seconds, self.watch.timed = {}, True
-        total = sum(self._run(chunks) for chunks in steps)
+        step = partial(self.model.step, seconds=self.watch.seconds)
+        total = sum(self._compute(*self._batch(chunks), step) for chunks in steps)
         self.watch.timed = False
         ops = dict(sorted(self.watch.seconds.items(), key=lambda item: -item[1]))
         return ops | {"other": total - sum(ops.values())}
 
-    def _run(self, chunks: Sequence[tuple[int, int]]) -> float:
-        batch, ends = self._batch(chunks), np.cumsum([new for new, _ in chunks]) - 1
+    def _compute(self, batch: Batch, ends: np.ndarray, forward: Callable) -> float:
         begin = perf_counter()
-        hidden = self.model.forward(batch, self.cache.layers)
+        hidden = forward(batch, self.cache.layers)
         self.model.logits(np.ascontiguousarray(hidden[ends]))
         return perf_counter() - begin
 
-    def _batch(self, chunks: Sequence[tuple[int, int]]) -> Batch:
+    def _batch(self, chunks: Sequence[tuple[int, int]]) -> tuple[Batch, np.ndarray]:
+        """With the rows of the sequences' last tokens."""
         ids = [self._random.integers(0, self.model.config.vocab_size, new, np.int32) for new, _ in chunks]
         pages = [
             list(range(own * self._per_sequence, own * self._per_sequence + pages_for(new + before)))
             for own, (new, before) in enumerate(chunks)
         ]
-        return Batch.of(ids, [before for _, before in chunks], pages)
+        ends = np.cumsum([new for new, _ in chunks]) - 1
+        return Batch.of(ids, [before for _, before in chunks], pages), ends
 
     def _fill(self) -> None:
         for layer in self.cache.layers:

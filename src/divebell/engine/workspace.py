@@ -8,6 +8,7 @@ from divebell.engine.pace import STEP_TOKENS
 from divebell.engine.reading import ROWS
 from divebell.engine.scheduler import MOST_RUNNING
 from divebell.engine.store import BACKLOG
+from divebell.models.replay import MOST_KEPT, MOST_TOKENS
 
 TEXT = 512  # bytes of a cached token outside the cache: id, n-gram, place in the tree, angles
 _PROGRAM = 128 << 20  # interpreter, libraries, the page, connections, what the allocator has free
@@ -25,6 +26,7 @@ def workspace(description: object, kept_page: int) -> dict[str, int]:
         "tokenizer": _WORD * vocabulary,
         "requests": (KEPT + MOST_RUNNING) * _GRAMMAR + MOST_RUNNING * (_MASK + 2 * _PENALTIES) * vocabulary,
         "step": 4 * (STEP_TOKENS * _numbers(description) + ROWS * vocabulary),
+        "recorded steps": 4 * MOST_KEPT * MOST_TOKENS * description.layers * _numbers(description),
         "pages on their way to disk": _ON_THEIR_WAY * kept_page,
     }
     return {name: size for name, size in parts.items() if size}

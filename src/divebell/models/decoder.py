@@ -11,6 +11,7 @@ from divebell.models.adapted import Adapted
 from divebell.models.adapter import Adapter, memory, prepare
 from divebell.models.binding import Binding, damaged
 from divebell.models.changes import Changes, changes
+from divebell.models.replay import MOST_TOKENS, Replay
 from divebell.models.rope import RopeTable
 from divebell.ops.batch import Batch
 from divebell.weights.adapter import AdapterFile
@@ -42,6 +43,20 @@ class Model:
         self.layers: list[Layer] = [
             architecture.Layer(config, index, binding, self._rope) for index in range(config.layers)
         ]
+        self._replay: Replay | None = None
+
+    def step(
+        self, batch: Batch, cache: Sequence[dict[str, np.ndarray]], seconds: dict[str, float] | None = None
+    ) -> np.ndarray:
+        """As `forward`, to the bit; with ops that can be recorded, a few tokens do without Python between them.
+
+        cache: the same list each time, of arrays that stay where they are. seconds: see Replay.
+        """
+        recording = getattr(self._ops, "Recording", None)
+        if batch.adapters or len(batch.ids) > MOST_TOKENS or recording is None:
+            return self.forward(batch, cache)
+        self._replay = self._replay or Replay(recording, self._rope)
+        return self._replay(self._forward, batch, cache, seconds)
 
     def forward(self, batch: Batch, cache: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
         """Hidden rows after the final norm, float32 (T, d). Writes the batch's tokens to the cache."""

@@ -149,5 +149,6 @@ class Layer:
         self.mlp = moe.Moe(config.experts, binding, own) if config.has_experts(index) else Mlp(binding, own + "mlp")
 
     def __call__(self, state: np.ndarray, batch: Batch, cache: dict[str, np.ndarray]) -> np.ndarray:
-        state = state + self.attend(self.ops.rms_norm(state, self.attention_norm, self.eps), batch, cache)
-        return state + self.mlp(self.ops.rms_norm(state, self.mlp_norm, self.eps))
+        add, norm = self.ops.add, self.ops.rms_norm
+        state = add(state, self.attend(norm(state, self.attention_norm, self.eps), batch, cache))
+        return add(state, self.mlp(norm(state, self.mlp_norm, self.eps)))

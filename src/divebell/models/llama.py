@@ -196,8 +196,9 @@ class Layer:
         return (BiasedMlp if self.config.mlp_bias else Mlp)(binding, own + "mlp")
 
     def __call__(self, state: np.ndarray, batch: Batch, cache: dict[str, np.ndarray]) -> np.ndarray:
-        state = state + self.attend(self.ops.rms_norm(state, self.attention_norm, self.config.eps), batch, cache)
-        return state + self.mlp(self.ops.rms_norm(state, self.mlp_norm, self.config.eps))
+        add, norm = self.ops.add, self.ops.rms_norm
+        state = add(state, self.attend(norm(state, self.attention_norm, self.config.eps), batch, cache))
+        return add(state, self.mlp(norm(state, self.mlp_norm, self.config.eps)))
 
     def attend(self, x: np.ndarray, batch: Batch, cache: dict[str, np.ndarray]) -> np.ndarray:
         q, k, v = (y.reshape(len(x), -1, self.config.head_dim) for y in self.ops.linears(x, self.qkv, self.qkv_bias))

@@ -130,13 +130,9 @@ class Attention:
         if self.q_b is not None:
             q = self.ops.linears(self.ops.rms_norm(q, self.q_norm, EPS), self.q_b)[0]
         q = self._rotate(q.reshape(len(x), self.latent.heads, -1), batch)
-        latent = self._rotate(self._normed(kv)[:, None], batch)[:, 0]
+        latent = self._rotate(self.ops.rms_norm(kv, self.kv_norm, EPS)[:, None], batch)[:, 0]
         mixed = self.ops.mla(q, latent, cache["latent"], self.up, batch, self.scale)
         return self.ops.linears(mixed, self.o, self.o_bias)[0]
-
-    def _normed(self, kv: np.ndarray) -> np.ndarray:
-        latent, key = kv[:, : self.latent.rank], kv[:, self.latent.rank :]
-        return self.ops.joined([self.ops.rms_norm(latent, self.kv_norm, EPS), key])
 
     def _rotate(self, x: np.ndarray, batch: Batch) -> np.ndarray:
         return self.ops.rotate(x, batch.positions, self.rope.rows, self.latent.interleaved)

@@ -12,7 +12,8 @@ otherwise; every function returns new arrays and leaves its inputs alone, except
   up_projections(kv_b=tensor) -> UpProjections      (H * (nope + v), rank): per head its keys' rows, then its values'
   up_projections(k_b=tensor, v_b=tensor)            the same as GGUF splits it: (H, rank, nope) and (H, v, rank)
   embed(table, ids) -> (T, d)                 rows of a Weight
-  rms_norm(x, weight, eps) -> like x          over the last axis
+  rms_norm(x, weight, eps) -> like x          over the first len(weight) numbers of the last axis, the rest copied
+  add(x, y) -> like x                         x + y
   joined(parts) -> (T, sum of widths)         arrays (T, width) side by side
   gated(gate, up) -> like up                  silu(gate) * up
   linears(x, weights, biases=None) -> list of (T, rows)    several matrices over the same x; biases: arrays or None each
@@ -32,6 +33,9 @@ What the sampler asks of logits x (..., n), by blocks of BLOCK numbers along the
   block_maxima(x) -> (..., blocks)            NaN where a block has one
   block_sums(x, temperature=1.0) -> maxima, sums (..., blocks)       sums of e^((x - its block's maximum) / temperature)
   at_least(row, maxima, threshold) -> ids int32 (found,)               rising; maxima: block_maxima(row), row (n,)
+
+C++'s have a `Recording` besides: what is called while it is open can be called again over the same arrays, without
+Python. So a model's layers compute with ops alone, of arrays that ops gave or views of them.
 
 A cache component (`pages`) is an array (num_pages, page_size, width), float32 or bfloat16. Attention reads keys by page
 table, so a later op that selects keys (sparse attention) takes a selection beside the same table, and a model with

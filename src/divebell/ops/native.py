@@ -7,9 +7,9 @@ import numpy as np
 
 from divebell import _native
 from divebell._native import Experts, UpProjections, Weight
+from divebell._native import Recording as Recording
 from divebell.ops import BLOCK, Router
 from divebell.ops.batch import Batch
-from divebell.ops.reference import gated as gated
 from divebell.ops.reference import joined as joined
 from divebell.ops.reference import vector as vector
 from divebell.weights.tensor import Tensor
@@ -78,6 +78,12 @@ def linears(
     return outs
 
 
+def gated(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    out = _empty(up.shape)
+    _native.gated(_floats(gate), _floats(up), out)
+    return out
+
+
 def swiglu(x: np.ndarray, gate: Weight, up: Weight, down: Weight) -> np.ndarray:
     out = _empty(x.shape)
     _native.swiglu(_floats(x), gate, up, down, out)
@@ -94,6 +100,13 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
     out = _empty(x.shape)
     width = x.shape[-1]
     _native.rms_norm(_floats(x).reshape(-1, width), _floats(weight), eps, out.reshape(-1, width))
+    return out
+
+
+def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    out = _empty(x.shape)
+    width = x.shape[-1]
+    _native.add(_floats(x).reshape(-1, width), _floats(y).reshape(-1, width), out.reshape(-1, width))
     return out
 
 

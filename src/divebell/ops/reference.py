@@ -70,8 +70,13 @@ def embed(table: Weight, ids: np.ndarray) -> np.ndarray:
 
 
 def rms_norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
-    mean_square = np.mean(x * x, axis=-1, keepdims=True, dtype=np.float32)
-    return x / np.sqrt(mean_square + np.float32(eps)) * weight
+    normed, rest = np.split(x, [len(weight)], axis=-1)
+    mean_square = np.mean(normed * normed, axis=-1, keepdims=True, dtype=np.float32)
+    return np.concatenate([normed / np.sqrt(mean_square + np.float32(eps)) * weight, rest], axis=-1)
+
+
+def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return x + y
 
 
 def linears(

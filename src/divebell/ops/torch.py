@@ -147,7 +147,12 @@ def embed(table: Weight, ids: np.ndarray) -> Array:
 
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:
-    return functional.rms_norm(x, weight.shape, weight, eps)
+    normed = functional.rms_norm(x[..., : len(weight)], weight.shape, weight, eps)
+    return normed if len(weight) == x.shape[-1] else torch.cat([normed, x[..., len(weight) :]], dim=-1)
+
+
+def add(x: Array, y: Array) -> Array:
+    return x + y
 
 
 def linears(x: Array, weights: Sequence[Weight], biases: Sequence[Array | None] | None = None) -> list[Array]:

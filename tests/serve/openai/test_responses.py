@@ -168,11 +168,11 @@ def test_an_answer_follows_its_schema(client):
 def test_an_error_after_the_beginning_is_an_event(server):
     llm = server.service.models["small"].llm
     model = llm.engine._core.model
-    model.forward, forward = lambda *_: 1 / 0, model.forward
+    model.step, forward = lambda *_: 1 / 0, model.step
     try:
         answer = httpx.post(f"{server.url}/v1/responses", json=ASK | {"stream": True, "input": "Something new"})
     finally:
-        model.forward = forward
+        model.step = forward
     last = json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))
     assert last["type"] == "error"
     assert "an error of ours" in last["message"]
