@@ -64,14 +64,18 @@ void score_tile(const float* const* q, int m, const RowSet& keys, int64_t dim, f
     if (i < m) score_rows<T, 1>(q + i, keys, dim, s + i * tile_keys, waits && i == 0);
 }
 
-// For many query rows short keys are widened once: in L1 they cost one load then, for three instructions each time.
+// For many query rows short keys and values are widened once: in L1 they cost one load then, for three instructions each time.
 constexpr int64_t widened_dim = 128;
 
-RowSet widened(const RowSet& keys, int64_t dim, float* out) {
-    RowSet wide = keys;
+bool widening_pays(int m, int64_t dim) { return m > waiting_rows && dim <= widened_dim && dim % lanes == 0; }
+
+RowSet widened(const RowSet& set, int64_t dim) {
+    alignas(64) static thread_local float memory[tile_keys * widened_dim];
+    RowSet wide = set;
     wide.bfloat = false;
-    for (int j = 0; j < keys.count; ++j, out += dim) {
-        const Bfloat* row = reinterpret_cast<const Bfloat*>(keys.rows[j]);
+    float* out = memory;
+    for (int j = 0; j < set.count; ++j, out += dim) {
+        const Bfloat* row = reinterpret_cast<const Bfloat*>(set.rows[j]);
         for (int64_t d = 0; d < dim; d += lanes) store(out + d, load(row + d));
         wide.rows[j] = reinterpret_cast<const uint8_t*>(out);
     }
@@ -79,10 +83,9 @@ RowSet widened(const RowSet& keys, int64_t dim, float* out) {
 }
 
 void scores(const float* const* q, int m, const RowSet& keys, int64_t dim, float* s) {
-    alignas(64) static thread_local float wide[tile_keys * widened_dim];
     if (!keys.bfloat) score_tile<float>(q, m, keys, dim, s);
-    else if (m <= waiting_rows || dim > widened_dim || dim % lanes) score_tile<Bfloat>(q, m, keys, dim, s);
-    else score_tile<float>(q, m, widened(keys, dim, wide), dim, s);
+    else if (!widening_pays(m, dim)) score_tile<Bfloat>(q, m, keys, dim, s);
+    else score_tile<float>(q, m, widened(keys, dim), dim, s);
 }
 
 void soften(float* s, int count, float scale, Softmax* state) {
@@ -148,8 +151,9 @@ void value_tile(const float* p, int m, const RowSet& values, int64_t dim, const 
 }
 
 void values(const float* p, int m, const RowSet& rows, int64_t dim, const Softmax* states, float* sums, int64_t stride) {
-    if (rows.bfloat) value_tile<Bfloat>(p, m, rows, dim, states, sums, stride);
-    else value_tile<float>(p, m, rows, dim, states, sums, stride);
+    if (!rows.bfloat) value_tile<float>(p, m, rows, dim, states, sums, stride);
+    else if (!widening_pays(m, dim)) value_tile<Bfloat>(p, m, rows, dim, states, sums, stride);
+    else value_tile<float>(p, m, widened(rows, dim), dim, states, sums, stride);
 }
 
 void narrow(const float* x, int64_t n, uint16_t* y) {
