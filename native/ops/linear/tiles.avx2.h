@@ -48,7 +48,7 @@ inline void add_tile_dots(const Unpacked<S, B>* w, const Chunk* const* x, __m256
 #pragma GCC unroll 8
         for (int k = from; k < from + run; ++k) {
             __m256i q[N];
-            for (int i = 0; i < N; ++i) q[i] = load32(x[i]->q + 32 * k);
+            for (int i = 0; i < N; ++i) q[i] = in_register(load32(x[i]->q + 32 * k));
             for (int r = 0; r < R; ++r)
                 for (int i = 0; i < N; ++i) {
                     __m256i products = _mm256_maddubs_epi16(w[r].u[k], q[i]);
