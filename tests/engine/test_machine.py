@@ -26,8 +26,11 @@ def test_reading_is_measured_from_one_thread_to_all(measured):
 
 
 @pytest.mark.skipif(_native.isa == "scalar", reason="the scalar loops multiply int8 one by one")
-def test_narrow_numbers_are_multiplied_faster(measured):
-    assert measured.int8_gmac_per_s > 1.2 * measured.f32_gmac_per_s
+def test_narrow_numbers_are_multiplied_faster():
+    def best(kind: str) -> float:  # of one thread, which gets a core to itself now and then on a busy machine too
+        return max(machine.with_threads(1, lambda: machine.gmac_per_s(kind, 0.005)) for _ in range(20))
+
+    assert best("int8") > 1.2 * best("f32")
 
 
 def test_the_pool_is_left_as_it_was():
