@@ -54,15 +54,23 @@ struct JoinedEnds {
     const uint8_t* chunk(int64_t i) const { return bytes + i * B::chunk_bytes; }
 };
 
-// out[r] += the lanes of row r.
+// Sums of neighbours: of a, then of b.
+inline __m256 neighbours(__m256 a, __m256 b) {
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_hadd_ps(a, b)), 0xd8));
+}
+
+// out[r] += the lanes of row r, neighbours first.
 inline void add_lanes(const __m256* lanes, int64_t n, int64_t groups, float* out) {
+    int64_t r = 0;
+    for (; r + 8 <= n; r += 8, lanes += groups, out += 8) {
+        __m256 sum = lanes[0];
+        if (groups == 2) sum = neighbours(lanes[0], lanes[1]);
+        if (groups == 4) sum = neighbours(neighbours(lanes[0], lanes[1]), neighbours(lanes[2], lanes[3]));
+        _mm256_storeu_ps(out, _mm256_add_ps(_mm256_loadu_ps(out), sum));
+    }
     const float* lane = reinterpret_cast<const float*>(lanes);
-    if (groups == 1)
-        for (int64_t r = 0; r < n; ++r) out[r] += lane[r];
-    else if (groups == 2)
-        for (int64_t r = 0; r < n; ++r) out[r] += lane[2 * r] + lane[2 * r + 1];
-    else
-        for (int64_t r = 0; r < n; ++r) out[r] += (lane[4 * r] + lane[4 * r + 1]) + (lane[4 * r + 2] + lane[4 * r + 3]);
+    for (; r < n; ++r, lane += groups, ++out)
+        *out += groups == 1 ? lane[0] : groups == 2 ? lane[0] + lane[1] : (lane[0] + lane[1]) + (lane[2] + lane[3]);
 }
 
 }  // namespace

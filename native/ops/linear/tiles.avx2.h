@@ -84,10 +84,11 @@ inline void add_halved_dots(const Unpacked<S, B>* w, const Chunk* const* x, __m2
     if constexpr (At + M < N) add_halved_dots<S, B, R, N, At + M>(w, x, dot);
 }
 
-// Groups of 32, or the half of those of 16 that Half says.
+// Groups of 32, or the half of those of 16 that Half says. Offsets come with the last half, before a sum goes back to memory.
 template <class S, class B, int Half, int R, int N>
 inline void add_products(const Unpacked<S, B>* w, const Chunk* const* x, const __m256* const* from, __m256* const* sums) {
     constexpr int count = B::group / 4;
+    constexpr bool last_half = Half == 32 / B::group - 1;
     __m256i dot[R][N];
     if constexpr (Unpacked<S, B>::halved) {
         add_halved_dots<S, B, R, N>(w, x, dot);
@@ -98,7 +99,10 @@ inline void add_products(const Unpacked<S, B>* w, const Chunk* const* x, const _
     }
     for (int i = 0; i < N; ++i) {
         __m256 scale = _mm256_load_ps(x[i]->scale);
-        for (int r = 0; r < R; ++r) sums[i][r] = w[r].scales.template add_dots<Half>(dot[r][i], scale, from[i][r]);
+        for (int r = 0; r < R; ++r) {
+            __m256 sum = w[r].scales.template add_dots<Half>(dot[r][i], scale, from[i][r]);
+            sums[i][r] = last_half && B::offset ? w[r].scales.add_offsets(*x[i], sum) : sum;
+        }
     }
 }
 
@@ -107,9 +111,6 @@ template <class S, class B, int R, int N>
 inline void add_tile(const Unpacked<S, B>* w, const Chunk* const* x, const __m256* const* from, __m256* const* sums) {
     add_products<S, B, 0, R, N>(w, x, from, sums);
     if constexpr (B::group == 16) add_products<S, B, 1, R, N>(w, x, sums, sums);
-    if constexpr (B::offset)
-        for (int i = 0; i < N; ++i)
-            for (int r = 0; r < R; ++r) sums[i][r] = w[r].scales.add_offsets(*x[i], sums[i][r]);
 }
 
 // Rows that are computed for n.
