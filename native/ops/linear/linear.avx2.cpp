@@ -94,6 +94,63 @@ void quantize_group<Avx2>(const float* x, int g, Chunk* chunk) {
     put_sums<Avx2>(_mm_cvtsi128_si32(halves), _mm_extract_epi32(halves, 1), scale, g, chunk);
 }
 
+// A lane for each group: the largest magnitude, as in `magnitude`.
+__m256 magnitudes(const float* x) {
+    const __m256i sign = _mm256_set1_epi32(0x7fffffff);
+    __m256i most[8];
+    for (int g = 0; g < 8; ++g) {
+        most[g] = _mm256_and_si256(load32(x + 32 * g), sign);
+        for (int i = 8; i < 32; i += 8) most[g] = _mm256_max_epi32(most[g], _mm256_and_si256(load32(x + 32 * g + i), sign));
+    }
+    transpose_words(most);
+    for (int step = 4; step; step /= 2)
+        for (int i = 0; i < step; ++i) most[i] = _mm256_max_epi32(most[i], most[i + step]);
+    return _mm256_castsi256_ps(most[0]);
+}
+
+// 32 numbers as bytes: dwords of the lower half hold columns 8j to 8j + 3, of the upper one the next four.
+__m256i rounded(const float* x, __m256 factor) {
+    const __m256 high = _mm256_set1_ps(127.0f), low = _mm256_set1_ps(-127.0f);
+    __m256i q[4];
+    for (int i = 0; i < 4; ++i)
+        q[i] = _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), factor), high), low));  // a NaN becomes 127
+    return _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+}
+
+// The sums of four columns' quants in four vectors, a lane for each group.
+__m256i sum_of(__m256i a, __m256i b, __m256i c, __m256i d) {
+    const __m256i one = _mm256_set1_epi8(1);
+    __m256i ab = _mm256_add_epi16(_mm256_maddubs_epi16(one, a), _mm256_maddubs_epi16(one, b));
+    __m256i cd = _mm256_add_epi16(_mm256_maddubs_epi16(one, c), _mm256_maddubs_epi16(one, d));
+    return _mm256_madd_epi16(_mm256_add_epi16(ab, cd), _mm256_set1_epi16(1));
+}
+
+void put_chunk_sums(__m256i low, __m256i high, __m256 scale, Chunk* chunk) {
+    const __m256i zero = _mm256_setzero_si256(), both = _mm256_add_epi32(low, high);
+    auto put = [](int32_t* to, __m256i v) { _mm256_store_si256(reinterpret_cast<__m256i*>(to), v); };
+    put(chunk->minus16, _mm256_sub_epi32(zero, low)), put(chunk->minus16 + 8, _mm256_sub_epi32(zero, high));
+    put(chunk->minus32, _mm256_sub_epi32(zero, both));
+    _mm256_store_ps(chunk->scale, scale), _mm256_store_ps(chunk->scale + 8, scale);
+    _mm256_store_ps(chunk->sum32, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(both)));
+    __m256 a = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(low)), b = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(high));
+    __m256 even = _mm256_unpacklo_ps(a, b), odd = _mm256_unpackhi_ps(a, b);
+    _mm256_store_ps(chunk->sum16, _mm256_permute2f128_ps(even, odd, 0x20));
+    _mm256_store_ps(chunk->sum16 + 8, _mm256_permute2f128_ps(even, odd, 0x31));
+}
+
+// The same numbers as quantize_group's, of all groups at once: one by one each waits for its own division.
+template <>
+void quantize_chunk<Avx2>(const float* x, Chunk* chunk) {
+    const __m256 most = magnitudes(x), full = _mm256_set1_ps(127.0f);
+    alignas(32) float inverse[8];
+    _mm256_store_ps(inverse, _mm256_and_ps(_mm256_div_ps(full, most), _mm256_cmp_ps(most, _mm256_set1_ps(1e-30f), _CMP_GT_OQ)));
+    __m256i q[8];
+    for (int g = 0; g < 8; ++g) q[g] = rounded(x + 32 * g, _mm256_set1_ps(inverse[g]));
+    transpose_words(q);
+    for (int d = 0; d < 8; ++d) _mm256_store_si256(reinterpret_cast<__m256i*>(chunk->q + 32 * (d % 4 * 2 + d / 4)), q[d]);
+    put_chunk_sums(sum_of(q[0], q[1], q[4], q[5]), sum_of(q[2], q[3], q[6], q[7]), _mm256_div_ps(most, full), chunk);
+}
+
 }  // namespace
 
 extern const LinearTable linear_avx2;

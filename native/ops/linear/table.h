@@ -171,10 +171,17 @@ void quantize_group(const float* x, int g, Chunk* chunk) {
     put_sums<S>(low, high, scale, g, chunk);
 }
 
+// All eight groups.
+template <class S>
+void quantize_chunk(const float* x, Chunk* chunk) {
+    for (int g = 0; g < 8; ++g) quantize_group<S>(x + 32 * g, g, chunk);
+}
+
 // Group g of `groups` that the chunk has. What follows them is zeros, or the same groups again where S joins rows' ends.
 template <class S>
 void put_group(const float* x, int g, int groups, Chunk* chunk) {
-    const float zeros[32] = {};
+    static constexpr float zeros[32] = {};
+    if (groups == 8) return quantize_group<S>(x, g, chunk);
     if (S::groups_in_lanes && 8 % groups == 0)
         for (int at = g; at < 8; at += groups) quantize_group<S>(x, at, chunk);
     else {
@@ -185,7 +192,8 @@ void put_group(const float* x, int g, int groups, Chunk* chunk) {
 
 template <class S>
 void prepare_chunk(const float* x, int64_t n, Chunk* chunk) {
-    const int groups = static_cast<int>(n < chunk_cols ? (n + 31) / 32 : 8);
+    if (n >= chunk_cols) return quantize_chunk<S>(x, chunk);
+    const int groups = static_cast<int>((n + 31) / 32);
     for (int g = 0; g < groups; ++g) {
         float padded[32] = {};
         int64_t left = n - 32 * g;
