@@ -1,8 +1,9 @@
 #include "buffers.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
@@ -12,6 +13,7 @@ namespace buffers {
 namespace {
 
 constexpr size_t most_kept = size_t{256} << 20, header = 64;  // the header holds the block's size
+constexpr size_t page = 4096;
 
 // Of one size. idle: how many, at the front, have lain there all the time since `let_go`.
 struct Shelf {
@@ -31,10 +33,10 @@ Kept& kept() {
     return *all;
 }
 
-// Four sizes for each power of two, so that steps of about as many tokens share blocks.
+// Of a block with its header: four sizes for each power of two, so that steps of about as many tokens share blocks.
 size_t rounded(size_t bytes) {
-    size_t step = std::bit_floor(bytes | 4096) / 4;
-    return (bytes + step - 1) / step * step;
+    size_t whole = bytes + header, step = std::max(page, std::bit_floor(whole) / 4);
+    return (whole + step - 1) / step * step;
 }
 
 void* reuse(size_t size) {
@@ -49,9 +51,10 @@ void* reuse(size_t size) {
     return block;
 }
 
+// Straight from the system: between other things in the allocator's memory they would leave holes behind.
 void* allocate(size_t size) {
-    void* block = std::aligned_alloc(64, header + size);
-    if (!block) throw std::bad_alloc();
+    void* block = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) throw std::bad_alloc();
     *static_cast<size_t*>(block) = size;
     return block;
 }
@@ -75,7 +78,7 @@ void drop(void* memory) {
             return;
         }
     }
-    std::free(block);
+    munmap(block, size);
 }
 
 size_t let_go() {
@@ -83,7 +86,7 @@ size_t let_go() {
     size_t bytes = 0;
     for (auto& [size, shelf] : kept().shelves) {
         auto end = shelf.blocks.begin() + static_cast<std::ptrdiff_t>(shelf.idle);
-        std::for_each(shelf.blocks.begin(), end, std::free);
+        std::for_each(shelf.blocks.begin(), end, [bytes = size](void* block) { munmap(block, bytes); });
         shelf.blocks.erase(shelf.blocks.begin(), end);
         bytes += shelf.idle * size;
         shelf.idle = shelf.blocks.size();

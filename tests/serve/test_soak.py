@@ -14,7 +14,7 @@ from soak_server import Sample, Server, growth
 ROUND = 400  # requests
 ROUNDS = 12
 SETTLED = 8  # rounds, after which all that is kept is there: compiled grammars, pages of the cache, the allocator's own
-STEPS = 8 << 20  # bytes
+STEPS = 16 << 20  # bytes: what a round has more than another, 3 to 10 MB on a busy machine
 
 
 @pytest.mark.slow
