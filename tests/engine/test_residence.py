@@ -10,9 +10,10 @@ from stored import random_tensor
 from divebell import _native
 from divebell.engine import residence
 from divebell.engine.residence import bring_in
-from divebell.weights import lanes
+from divebell.weights import arrangement
 from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.formats import F32, Q4_0
+from divebell.weights.lanes import IN_LANES
 from divebell.weights.mapped import let_go, map_file
 from divebell.weights.tensor import Tensor
 
@@ -93,15 +94,15 @@ def resident(view):
     return next(int(line.split()[1]) * 1024 for line in lines[head:] if line.startswith("Rss:"))
 
 
-def test_what_is_multiplied_faster_in_lanes_is_copied_and_its_file_given_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(lanes, "WANTED", True)
+def test_what_is_multiplied_faster_in_another_order_is_copied_and_its_file_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrangement, "FASTER", IN_LANES)
     tensors = nibbles_and_floats(tmp_path).tensors
     stored, floats = tensors["a"], tensors["b"]
     expected, arranged = stored.f32(), bring_in(SimpleNamespace(tensors=tensors))
     assert resident(stored.data) >= stored.nbytes
     moved = arranged(stored)
     assert resident(stored.data) < stored.nbytes / 4
-    assert moved.format is lanes.IN_LANES[Q4_0]
+    assert moved.format is IN_LANES[Q4_0]
     np.testing.assert_array_equal(moved.f32(), expected)
     np.testing.assert_array_equal(stored.f32(), expected)
     assert arranged(floats) is floats
@@ -109,26 +110,26 @@ def test_what_is_multiplied_faster_in_lanes_is_copied_and_its_file_given_back(tm
 
 @pytest.mark.parametrize(("wanted", "room"), [(False, 1 << 40), (True, 1 << 20)], ids=["other kernels", "no room"])
 def test_otherwise_the_files_order_stays(tmp_path, monkeypatch, wanted, room):
-    monkeypatch.setattr(lanes, "WANTED", wanted)
+    monkeypatch.setattr(arrangement, "FASTER", IN_LANES if wanted else {})
     monkeypatch.setattr(residence, "available_memory", lambda: room)
     assert bring_in(nibbles_and_floats(tmp_path)) is None
 
 
 def test_memory_that_the_system_does_not_promise_is_no_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(lanes, "WANTED", True)
+    monkeypatch.setattr(arrangement, "FASTER", IN_LANES)
     checkpoint = nibbles_and_floats(tmp_path)
-    monkeypatch.setattr(residence, "_bytes_in_lanes", lambda _: 1 << 60)
+    monkeypatch.setattr(residence, "_faster_bytes", lambda _: 1 << 60)
     monkeypatch.setattr(residence, "available_memory", lambda: 1 << 62)
     assert bring_in(checkpoint) is None
 
 
 def test_few_weights_of_such_a_format_are_no_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr(lanes, "WANTED", True)
+    monkeypatch.setattr(arrangement, "FASTER", IN_LANES)
     assert bring_in(nibbles_and_floats(tmp_path, rows=4)) is None
 
 
 def test_copies_lie_in_large_pages_where_the_system_grants_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(lanes, "WANTED", True)
+    monkeypatch.setattr(arrangement, "FASTER", IN_LANES)
     checkpoint = nibbles_and_floats(tmp_path)
     moved = bring_in(checkpoint)(checkpoint.tensors["a"])
     assert not residence._granted() or residence._large_share(residence._whole(moved.data)) > 0.3

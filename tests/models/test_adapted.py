@@ -112,7 +112,9 @@ def test_beside_quantized_weights_it_is_what_the_reference_computes(weights, tin
         run(model, [ids], [adapter_of(model, tmp_path)])[0]
         for model in (loaded(tiny(name), ops, weights) for ops in (native, reference))
     ]
-    assert np.sqrt(((found[0] - found[1]) ** 2).mean()) <= 0.1 * found[1].std()
+    each = np.sqrt(((found[0] - found[1]) ** 2).mean(axis=1))
+    # Not of every token: rounded activations make some of them choose another of nearly equal experts.
+    assert np.median(each) <= 0.05 * found[1].std()
 
 
 def test_what_it_takes_is_what_was_told(tiny, tmp_path):

@@ -6,18 +6,23 @@ import stored
 
 from divebell import _native
 from divebell.ops import native
+from divebell.weights.arrangement import arranged
 from divebell.weights.formats import Q4_0
-from divebell.weights.lanes import IN_LANES, WANTED, arranged
+from divebell.weights.lanes import IN_LANES
 
 FORMATS = list(IN_LANES)
 SHAPES = [(37, 544), (70, 1280), (5, 256), (37, 576), (33, 352), (3, 640), (64, 224), (2, 32)]
-read_here = pytest.mark.skipif(not WANTED, reason="only AVX2's kernels read this order")
+read_here = pytest.mark.skipif(_native.isa != "avx2", reason="only AVX2's kernels read this order")
+
+
+def moved(tensor):
+    return arranged(tensor, IN_LANES[tensor.format], np.empty(tensor.nbytes, np.uint8))
 
 
 def pair(format, rows, cols, seed=0):
     """A handle of a random matrix as it is stored, and one of it in lanes."""
     tensor = stored.random_tensor(format, rows, max(cols // format.block, 1) * format.block, seed)
-    return native.weight(tensor), native.weight(arranged(tensor, np.empty(tensor.nbytes, np.uint8)))
+    return native.weight(tensor), native.weight(moved(tensor))
 
 
 @read_here
@@ -43,17 +48,16 @@ def test_rows_that_are_looked_up(format):
 def test_experts(T):
     rng, parts = np.random.default_rng(T), [(96, 288), (96, 288), (288, 96)]
     tensors = [[stored.random_tensor(Q4_0, *shape, seed) for seed in range(8)] for shape in parts]
-    moved = [[arranged(tensor, np.empty(tensor.nbytes, np.uint8)) for tensor in part] for part in tensors]
+    in_lanes = [[moved(tensor) for tensor in part] for part in tensors]
     x = rng.standard_normal((T, 288)).astype(np.float32)
     ids = np.stack([rng.permutation(8)[:3] for _ in range(T)]).astype(np.int32)
     weights = rng.random((T, 3), np.float32)
-    expected, found = (native.moe(x, ids, weights, native.experts(*each)) for each in (tensors, moved))
+    expected, found = (native.moe(x, ids, weights, native.experts(*each)) for each in (tensors, in_lanes))
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.skipif(WANTED, reason="AVX2's kernels read this order")
+@pytest.mark.skipif(_native.isa == "avx2", reason="AVX2's kernels read this order")
 def test_other_kernels_refuse_it():
     tensor = stored.random_tensor(Q4_0, 2, 64)
     with pytest.raises(ValueError, match="only AVX2 reads format number 1003"):
-        native.weight(arranged(tensor, np.empty(tensor.nbytes, np.uint8)))
-    assert _native.isa != "avx2"
+        native.weight(moved(tensor))

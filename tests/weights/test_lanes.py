@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divebell import _native
+from divebell.weights.arrangement import arranged
 from divebell.weights.formats import Q4_0, Q4_K, Q8_0
-from divebell.weights.lanes import IN_LANES, arranged
+from divebell.weights.lanes import IN_LANES
 from divebell.weights.tensor import Tensor
 
 FORMATS = list(IN_LANES)
@@ -18,7 +19,7 @@ def any_bytes(format, shape, seed=0):
 
 
 def moved(tensor):
-    return arranged(tensor, np.empty(tensor.nbytes, np.uint8))
+    return arranged(tensor, IN_LANES[tensor.format], np.empty(tensor.nbytes, np.uint8))
 
 
 def numbers(tensor):
@@ -55,8 +56,8 @@ def test_a_stack_is_split_after_it_was_moved():
 def test_what_can_not_be_moved_is_refused():
     tensor = any_bytes(Q8_0, (2, 256))
     weight = _native.Weight(Q8_0.number, tensor.data, 2, 256)
-    with pytest.raises(ValueError, match="format number 8 has no other order"):
-        _native.arrange(weight, np.empty(tensor.nbytes, np.uint8))
+    with pytest.raises(ValueError, match="2 rows of format number 8 have no order 1003"):
+        _native.arrange(weight, 1003, np.empty(tensor.nbytes, np.uint8))
     tensor = any_bytes(Q4_K, (2, 256))
     with pytest.raises(ValueError, match="out differs in size"):
-        _native.arrange(_native.Weight(Q4_K.number, tensor.data, 2, 256), np.empty(tensor.nbytes - 1, np.uint8))
+        _native.arrange(_native.Weight(Q4_K.number, tensor.data, 2, 256), 1005, np.empty(tensor.nbytes - 1, np.uint8))

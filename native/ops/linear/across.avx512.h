@@ -36,9 +36,6 @@ struct LookedUp {
 
 inline void put(uint8_t* out, int k, __m512i u) { _mm512_store_si512(out + 128 * k, u); }
 
-inline __m512i low_nibbles(__m512i bytes) { return _mm512_and_si512(bytes, _mm512_set1_epi8(15)); }
-inline __m512i high_nibbles(__m512i bytes) { return low_nibbles(_mm512_srli_epi32(bytes, 4)); }
-
 // `bits` of every byte from bit `from` on, moved to bit `to`.
 inline __m512i bits_at(__m512i bytes, int from, int to, int bits) {
     return _mm512_and_si512(_mm512_rolv_epi32(bytes, _mm512_set1_epi32((to - from) & 31)), _mm512_set1_epi8(static_cast<char>(bits << to)));

@@ -55,15 +55,49 @@ void arrange_q6_k(const uint8_t* p, uint8_t* out) {
     std::memcpy(out + 208, p + 208, 2);
 }
 
+// bytes of each row, among them a binary16 number at `half`, or none (-1).
+struct Block {
+    int bytes, half;
+};
+
+Block block_of(Format format) {
+    switch (format) {
+        case Format::Q4_0: return {18, 0};
+        case Format::Q4_1: return {20, -1};
+        case Format::Q8_0: return {34, 0};
+        case Format::Q4_K: return {144, -1};
+        default: return {210, 208};
+    }
+}
+
+// `bytes` of each row, from p on, side by side.
+template <int bytes>
+uint8_t* put_side_by_side(const uint8_t* p, int64_t row_bytes, uint8_t* out) {
+    for (int r = 0; r < panel_rows; ++r, p += row_bytes, out += bytes) std::memcpy(out, p, bytes);
+    return out;
+}
+
 }  // namespace
 
-Format in_lanes(Format format) {
-    switch (format) {
+Format in_lanes(const Weight& w) {
+    switch (w.format) {
         case Format::Q4_0: return Format::Q4_0_LANES;
         case Format::Q4_1: return Format::Q4_1_LANES;
         case Format::Q4_K: return Format::Q4_K_LANES;
         case Format::Q6_K: return Format::Q6_K_LANES;
-        default: return format;
+        default: return w.format;
+    }
+}
+
+Format in_panels(const Weight& w) {
+    if (w.rows % panel_rows) return w.format;
+    switch (w.format) {
+        case Format::Q4_0: return Format::Q4_0_PANELS;
+        case Format::Q4_1: return Format::Q4_1_PANELS;
+        case Format::Q8_0: return Format::Q8_0_PANELS;
+        case Format::Q4_K: return Format::Q4_K_PANELS;
+        case Format::Q6_K: return Format::Q6_K_PANELS;
+        default: return w.format;
     }
 }
 
@@ -76,5 +110,14 @@ void arrange_row(const Weight& w, int64_t r, uint8_t* out) {
         else if (w.format == Format::Q6_K) arrange_q6_k(p, out);
         else arrange_blocks(p, w.format == Format::Q4_0 ? 1 : 2, groups, out);
         p += bytes, out += bytes;
+    }
+}
+
+void arrange_panel(const Weight& w, int64_t r, uint8_t* out) {
+    const auto [bytes, half] = block_of(w.format);
+    const uint8_t *p = w.row(r), *end = p + w.row_bytes;
+    for (; p < end; p += bytes) {
+        if (half >= 0) out = put_side_by_side<2>(p + half, w.row_bytes, out);
+        for (int at = half == 0 ? 2 : 0; at + 4 <= bytes; at += 4) out = put_side_by_side<4>(p + at, w.row_bytes, out);
     }
 }

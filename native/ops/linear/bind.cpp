@@ -24,17 +24,17 @@ Layout layout_of(int format) {
         case Format::F32: return {1, 4};
         case Format::F16: case Format::BF16: return {1, 2};
         case Format::F8_E4M3: return {1, 1};
-        case Format::Q4_0: case Format::Q4_0_LANES: case Format::IQ4_NL: return {32, 18};
-        case Format::Q4_1: case Format::Q4_1_LANES: return {32, 20};
+        case Format::Q4_0: case Format::Q4_0_LANES: case Format::Q4_0_PANELS: case Format::IQ4_NL: return {32, 18};
+        case Format::Q4_1: case Format::Q4_1_LANES: case Format::Q4_1_PANELS: return {32, 20};
         case Format::Q5_0: return {32, 22};
         case Format::Q5_1: return {32, 24};
-        case Format::Q8_0: return {32, 34};
+        case Format::Q8_0: case Format::Q8_0_PANELS: return {32, 34};
         case Format::MXFP4: return {32, 17};
         case Format::Q2_K: return {256, 84};
         case Format::Q3_K: return {256, 110};
-        case Format::Q4_K: case Format::Q4_K_LANES: return {256, 144};
+        case Format::Q4_K: case Format::Q4_K_LANES: case Format::Q4_K_PANELS: return {256, 144};
         case Format::Q5_K: return {256, 176};
-        case Format::Q6_K: case Format::Q6_K_LANES: return {256, 210};
+        case Format::Q6_K: case Format::Q6_K_LANES: case Format::Q6_K_PANELS: return {256, 210};
         case Format::IQ4_XS: return {256, 136};
         case Format::D4: return {32, 17, 2};
         case Format::D8: return {32, 33, 2};
@@ -56,8 +56,16 @@ void check_scales(const ScaleArray& scales, int format, int64_t rows, int64_t co
                std::to_string(down) + ", " + std::to_string(across) + ") blocks of 128x128");
 }
 
+void check_order(Format format, int64_t rows) {
+    const std::string number = std::to_string(static_cast<int>(format));
+    if (is_in_lanes(format) && isa() != Isa::avx2) refuse("Weight: only AVX2 reads format number " + number);
+    if (is_in_panels(format) && isa() != Isa::avx512) refuse("Weight: only AVX-512 reads format number " + number);
+    if (is_in_panels(format) && rows % panel_rows)
+        refuse("Weight: " + std::to_string(rows) + " rows are no whole panels of " + std::to_string(panel_rows) + ", as format number " + number + " has them");
+}
+
 void make_weight(Matrix* self, int format, Bytes data, int64_t rows, int64_t cols, std::optional<ScaleArray> scales, int64_t first_row) {
-    if (format >= static_cast<int>(Format::Q4_0_LANES) && isa() != Isa::avx2) refuse("Weight: only AVX2 reads format number " + std::to_string(format));
+    check_order(static_cast<Format>(format), rows);
     Layout layout = layout_of(format);
     constexpr int64_t most = int64_t{1} << 40;
     if (rows < 0 || rows > most || cols < 1 || cols > most || cols % layout.columns)
@@ -119,13 +127,17 @@ void embed(const Matrix& table, Array<int32_t, 1> ids, Out<float, 2> out) {
     });
 }
 
-void arrange(const Matrix& matrix, Out<uint8_t, 1> out) {
+void arrange(const Matrix& matrix, int format, Out<uint8_t, 1> out) {
     const Weight& w = matrix.weight;
-    if (in_lanes(w.format) == w.format) refuse("arrange: format number " + std::to_string(static_cast<int>(w.format)) + " has no other order");
+    const Format wanted = static_cast<Format>(format);
+    const bool panels = wanted == in_panels(w);
+    if (wanted == w.format || (!panels && wanted != in_lanes(w)))
+        refuse("arrange: " + std::to_string(w.rows) + " rows of format number " + std::to_string(static_cast<int>(w.format)) + " have no order " + std::to_string(format));
     if (static_cast<int64_t>(out.shape(0)) != w.rows * w.row_bytes) refuse("arrange: out differs in size");
+    const int64_t each = panels ? panel_rows : 1;
     nb::gil_scoped_release release;
-    pool::parallel(w.rows, std::max<int64_t>(1, (256 << 10) / w.row_bytes), [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r) arrange_row(w, r, out.data() + r * w.row_bytes);
+    pool::parallel(w.rows / each, std::max<int64_t>(1, (256 << 10) / (each * w.row_bytes)), [&](int64_t begin, int64_t end) {
+        for (int64_t r = each * begin; r < each * end; r += each) (panels ? arrange_panel : arrange_row)(w, r, out.data() + r * w.row_bytes);
     });
 }
 
@@ -140,6 +152,6 @@ void bind_linear(nb::module_& m) {
         .def_prop_ro("nbytes", [](const Matrix& self) { return self.weight.rows * self.weight.row_bytes; });
     m.def("linears", &linears, nb::arg("x").noconvert(), nb::arg("weights"), nb::arg("biases"), nb::arg("ys"));
     m.def("decode", &decode, nb::arg("weight"), nb::arg("out").noconvert());
-    m.def("arrange", &arrange, nb::arg("weight"), nb::arg("out").noconvert());
+    m.def("arrange", &arrange, nb::arg("weight"), nb::arg("format"), nb::arg("out").noconvert());
     m.def("embed", &embed, nb::arg("table"), nb::arg("ids").noconvert(), nb::arg("out").noconvert());
 }

@@ -10,6 +10,9 @@
 // from the next byte are masked off.
 namespace {
 
+// Where a chunk's q holds a column: 8 of each group of 32 in a vector, as quads() has them.
+constexpr int column_place(int column) { return column % 32 / 8 * 64 + column / 32 * 8 + column % 8; }
+
 struct Scales {
     __m512 a, b;
 };
@@ -17,6 +20,9 @@ struct Scales {
 inline __m128i load16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 inline __m256i load32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
+
+inline __m512i low_nibbles(__m512i bytes) { return _mm512_and_si512(bytes, _mm512_set1_epi8(15)); }
+inline __m512i high_nibbles(__m512i bytes) { return low_nibbles(_mm512_srli_epi16(bytes, 4)); }
 
 // 16 bytes at p to the lower half, 16 at q to the upper, each twice: low nibbles first, high nibbles second.
 inline __m512i nibbles(const uint8_t* p, const uint8_t* q) {

@@ -1,4 +1,6 @@
 #include "avx512.h"
+#include "panels.avx512.h"
+#include "quantize.avx512.h"
 #include "rows.avx512.h"
 #include "table.h"
 
@@ -14,7 +16,7 @@ struct Avx512 {
     static constexpr int64_t float_tile_from = 8;
     template <class> static constexpr int64_t tile_from = 8;
     template <Format F> using Blocks = WideBlocks<F>;
-    static constexpr int place(int column) { return column % 32 / 8 * 64 + column / 32 * 8 + column % 8; }
+    static constexpr int place(int column) { return column_place(column); }
 
     static Floats zero() { return _mm512_setzero_ps(); }
     static Floats load(const float* p) { return _mm512_loadu_ps(p); }
@@ -74,5 +76,29 @@ void Avx512::block_rows(const Weight& w, int64_t first, int64_t n, const Input& 
         step_of_rows<B, N>(w, first + r, n - r < rows_in_step ? n - r : rows_in_step, in, t, w.row(first + n), out + r, stride);
 }
 
+namespace {
+template <>
+void quantize_group<Avx512>(const float* x, int g, Chunk* chunk) {
+    int32_t low, high;
+    const float scale = quantize_one(x, g, chunk, &low, &high);
+    put_sums<Avx512>(low, high, scale, g, chunk);
+}
+
+template <>
+void quantize_chunk<Avx512>(const float* x, Chunk* chunk) {
+    quantize_all(x, chunk);
+}
+}  // namespace
+
+static void panel_avx512(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
+    if (!is_in_panels(w.format)) return panel<Avx512>(w, first, n, in, out, stride);
+    by_format_in_panels(w.format, [&]<class F>() { multiply_panel<F>(w, first, in, out, stride); });
+}
+
+static void decode_avx512(const Weight& w, int64_t r, float* out) {
+    if (!is_in_panels(w.format)) return decode<Avx512>(w, r, out);
+    by_format_in_panels(w.format, [&]<class F>() { decode_panel_row<F>(w.row(r / panel_rows * panel_rows), r % panel_rows, w.cols, out); });
+}
+
 extern const LinearTable linear_avx512;
-const LinearTable linear_avx512 = {prepare_chunk<Avx512>, put_group<Avx512>, panel<Avx512>, decode<Avx512>, swish};
+const LinearTable linear_avx512 = {prepare_chunk<Avx512>, put_group<Avx512>, panel_avx512, decode_avx512, swish};

@@ -46,6 +46,15 @@ struct Input {
     // something that it has just read: fetching that again costs nothing.
     const uint8_t* next = nullptr;
 
+    // n rows from row t on.
+    INLINE Input part(int64_t t, int64_t n) const {
+        Input some = *this;
+        some.T = n;
+        if (tokens) some.tokens += t;
+        else if (chunks) some.chunks += t * chunk_stride(cols);
+        if (!tokens && x) some.x += t * cols;
+        return some;
+    }
     INLINE int64_t row(int64_t i) const { return tokens ? tokens[i] : i; }
     INLINE int64_t chunk_count() const { return chunks_of(cols); }
     INLINE const float* floats(int64_t i) const { return x + row(i) * cols; }

@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int64_t token_block = 512;         // activations of a block stay in L2 and L3 while all panels pass over them
+constexpr int64_t token_block = 512;         // whose activations are rounded at a time
 constexpr int64_t inline_work = 48 << 10;    // weights' bytes times tokens below which a fork costs more than it saves
 
 int64_t panels_of(const Weight& w) { return (w.rows + panel_rows - 1) / panel_rows; }
@@ -26,12 +26,19 @@ void multiply_panel(const Product& product, int64_t panel, bool last, Input in, 
     }
 }
 
+// Panels first .. last of a product, all of them for some tokens after the other.
+void multiply_some(const Product& product, int64_t first, int64_t last, const Input& in, int64_t token) {
+    const int64_t block = tokens_of_block(in.cols);
+    fetch_first(*product.w, first * panel_rows);
+    for (int64_t t = 0; t < in.T; t += block)
+        for (int64_t p = first; p <= last; ++p) multiply_panel(product, p, p == last, in.part(t, std::min(block, in.T - t)), token + t);
+}
+
 // Panels of all products in one line, so that one counter hands them out.
 void multiply_panels(const std::vector<Product>& products, int64_t begin, int64_t end, const Input& in, int64_t token) {
     for (const Product& product : products) {
         int64_t panels = panels_of(*product.w), first = std::max<int64_t>(begin, 0), last = std::min(end, panels) - 1;
-        if (first <= last) fetch_first(*product.w, first * panel_rows);
-        for (int64_t p = first; p <= last; ++p) multiply_panel(product, p, p == last, in, token);
+        if (first <= last) multiply_some(product, first, last, in, token);
         begin -= panels, end -= panels;
     }
 }
@@ -58,10 +65,16 @@ void prepare_chunks(const float* x, int64_t cols, int64_t begin, int64_t end, Ch
 }  // namespace
 
 int64_t panels_of_piece(int64_t panels, int64_t bytes) {
-    constexpr int64_t most = 256 << 10;  // a piece begins with a wait for memory, so it must be long: 15 microseconds
+    constexpr int64_t most = 1024 << 10;  // a piece begins with a wait for memory, so it must be long: 60 microseconds
     constexpr int64_t each = 3;          // for a thread, so that one which falls behind costs little
     int64_t fair = panels / (each * pool::threads()), long_enough = most * panels / std::max<int64_t>(1, bytes);
     return std::max<int64_t>(1, std::min(fair, long_enough));
+}
+
+int64_t tokens_of_block(int64_t cols) {
+    constexpr int64_t bytes = 768 << 10, least = 36, most = 120;
+    int64_t fitting = bytes / (chunk_stride(cols) * static_cast<int64_t>(sizeof(Chunk)));
+    return std::clamp(fitting / 12 * 12, least, most);
 }
 
 bool is_block_format(Format format) {

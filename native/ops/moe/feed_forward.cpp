@@ -44,44 +44,67 @@ void stretch_of(const Weight& w, int64_t panel, int64_t panels, Input in, const 
     }
 }
 
-void hidden_panels(const Group& group, const Hidden& hidden, const Input& x, int64_t panel, int64_t panels, const uint8_t* next) {
+// Some tokens of a group, from its number `token` on, and their hidden columns of `panels` panels.
+void hidden_part(const Group& group, const Hidden& hidden, const Input& in, int64_t token, int64_t panel, int64_t panels, const uint8_t* next) {
     int64_t width = panels * panel_rows, first = panel * panel_rows;
-    Input in = x;
-    in.tokens = group.tokens, in.T = group.count;
-    float* gate = thread_scratch.get<float>(2 * group.count * width);
-    float* up = gate + group.count * width;
+    float* gate = thread_scratch.get<float>(2 * in.T * width);
+    float* up = gate + in.T * width;
     stretch_of(*group.net.gate, panel, panels, in, group.net.up->row(first), gate);
-    stretch_of(*group.net.up, panel, panels, in, next ? next : group.net.up->row(first), up);
-    for (int64_t t = 0; t < group.count; ++t)
+    stretch_of(*group.net.up, panel, panels, in, next, up);
+    for (int64_t t = 0; t < in.T; ++t)
         for (int64_t p = 0; p < panels; ++p) {
             float* h = gate + t * width + p * panel_rows;
             int64_t n = std::min<int64_t>(panel_rows, hidden.width - first - p * panel_rows);
             linear_table().swish(h, up + t * width + p * panel_rows, h, n);
-            store_hidden(hidden, t, panel + p, h, n);
+            store_hidden(hidden, token + t, panel + p, h, n);
         }
 }
 
-// Long stretches feed memory's pipeline; many tokens keep to one panel, whose results stay in cache.
-int64_t run_of(const Group& group, int64_t panels) { return group.count <= few_tokens ? panels : 1; }
+// Panels first .. end of a group. Long stretches feed memory's pipeline; many tokens keep to one panel, whose results stay in cache,
+// and in blocks, whose activations stay in L2.
+void hidden_panels(const Group& group, const Hidden& hidden, const Input& x, int64_t first, int64_t end, const uint8_t* next) {
+    const int64_t each = group.count <= few_tokens ? end - first : 1, block = tokens_of_block(x.cols);
+    Input in = x;
+    in.tokens = group.tokens;
+    for (int64_t t = 0; t < group.count; t += block)
+        for (int64_t panel = first; panel < end; panel += each) {
+            const int64_t n = std::min(block, group.count - t), then = panel + each < end ? panel + each : first;
+            const bool last = then == first && t + n == group.count;
+            hidden_part(group, hidden, in.part(t, n), t, panel, each, last && next ? next : group.net.gate->row(then * panel_rows));
+        }
+}
 
-void add_weighted(const Group& group, const float* part, int64_t first, int64_t n, int64_t d, float* y) {
-    for (int64_t i = 0; i < group.count; ++i) {
-        float weight = group.weights ? group.weights[i] : 1.0f;
-        float* row = y + (group.tokens ? group.tokens[i] : i) * d + first;
-        for (int64_t r = 0; r < n; ++r) row[r] += weight * part[i * panel_rows + r];
+// part: what n tokens of the group, from its number `token` on, give in `rows` rows from `first` on.
+void add_weighted(const Group& group, const float* part, int64_t token, int64_t n, int64_t first, int64_t rows, int64_t d, float* y) {
+    for (int64_t i = 0; i < n; ++i) {
+        float weight = group.weights ? group.weights[token + i] : 1.0f;
+        float* row = y + (group.tokens ? group.tokens[token + i] : token + i) * d + first;
+        for (int64_t r = 0; r < rows; ++r) row[r] += weight * part[i * panel_rows + r];
     }
 }
 
-void output_panel(const std::vector<Group>& groups, const std::vector<Hidden>& hidden, int64_t panel, bool last, int64_t T, int64_t d, float* y) {
-    int64_t first = panel * panel_rows, n = std::min<int64_t>(panel_rows, d - first);
-    for (int64_t t = 0; t < T; ++t) std::memset(y + t * d + first, 0, n * sizeof(float));
-    for (size_t g = 0; g < groups.size(); ++g) {
-        float* part = thread_scratch.get<float>(groups[g].count * panel_rows);
-        Input in = hidden[g].input(groups[g].count);
-        in.next = g + 1 < groups.size() ? groups[g + 1].net.down->row(first) : groups[0].net.down->row(last ? first : first + n);
-        linear_table().panel(*groups[g].net.down, first, n, in, part, panel_rows);
-        add_weighted(groups[g], part, first, n, d, y);
+// Rows first .. last of a group's `down`, all of them for some tokens after the other.
+void output_part(const Group& group, const Hidden& hidden, int64_t first, int64_t last, const uint8_t* next, int64_t d, float* y) {
+    const int64_t block = tokens_of_block(hidden.width);
+    for (int64_t t = 0; t < group.count; t += block) {
+        Input in = hidden.input(group.count).part(t, std::min(block, group.count - t));
+        float* part = thread_scratch.get<float>(in.T * panel_rows);
+        for (int64_t row = first; row < last; row += panel_rows) {
+            const int64_t n = std::min<int64_t>(panel_rows, d - row);
+            in.next = row + n < last ? nullptr : t + in.T < group.count ? group.net.down->row(first) : next;
+            linear_table().panel(*group.net.down, row, n, in, part, panel_rows);
+            add_weighted(group, part, t, in.T, row, n, d, y);
+        }
     }
+}
+
+// Output panels begin .. end, group by group: a group's hidden activations stay in L2 while all of these rows of its `down`, which
+// lie in one stretch of memory, pass over them.
+void output_panels(const std::vector<Group>& groups, const std::vector<Hidden>& hidden, int64_t begin, int64_t end, int64_t T, int64_t d, float* y) {
+    const int64_t first = begin * panel_rows, last = std::min(d, end * panel_rows);
+    for (int64_t t = 0; t < T; ++t) std::memset(y + t * d + first, 0, (last - first) * sizeof(float));
+    for (size_t g = 0; g < groups.size(); ++g)
+        output_part(groups[g], hidden[g], first, last, groups[(g + 1) % groups.size()].net.down->row(first), d, y);
 }
 
 // Lays the groups' hidden activations out one after another in the caller's workspace.
@@ -133,16 +156,17 @@ void feed_forward(const float* x, int64_t T, int64_t d, const std::vector<Group>
             fetch_first(*groups[group_of(begin)].net.gate, row_of(group_of(begin), begin));
             for (int64_t panel = begin, count; panel < end; panel += count) {
                 size_t g = group_of(panel);
-                count = run_of(groups[g], std::min(end, ends[g]) - panel);
+                count = std::min(end, ends[g]) - panel;
                 size_t then = group_of(panel + count);
                 const uint8_t* next = panel + count < end ? groups[then].net.gate->row(row_of(then, panel + count)) : nullptr;
-                hidden_panels(groups[g], hidden[g], in, panel - (g ? ends[g - 1] : 0), count, next);
+                int64_t first = panel - (g ? ends[g - 1] : 0);
+                hidden_panels(groups[g], hidden[g], in, first, first + count, next);
             }
         }
         pool::barrier();
         for (int64_t begin, end; output_pieces.next(begin, end);) {
             if (!groups.empty()) fetch_first(*groups[0].net.down, begin * panel_rows);
-            for (int64_t panel = begin; panel < end; ++panel) output_panel(groups, hidden, panel, panel + 1 == end, T, d, y);
+            output_panels(groups, hidden, begin, end, T, d, y);
         }
     });
 }

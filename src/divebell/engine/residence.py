@@ -26,7 +26,7 @@ _ENOUGH = 0.75
 _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def bring_in(checkpoint: Any) -> "Lanes | None":
+def bring_in(checkpoint: Any) -> "Rearranged | None":
     """Reads an open checkpoint's files ahead; what can't be had in large pages, or at all, stays as it is.
 
     Returns what `models.load` should do to the tensors that are multiplied, if anything.
@@ -34,17 +34,18 @@ def bring_in(checkpoint: Any) -> "Lanes | None":
     files = [*_files(checkpoint)]
     for file in files:
         _populate(file.base.obj)
-    if _faster_in_lanes(checkpoint) and _bytes_in_lanes(checkpoint) < available_memory():
+    if _mostly_faster(checkpoint) and _faster_bytes(checkpoint) < available_memory():
         with suppress(OSError):  # a system that promises no more memory than it has
-            return Lanes(_bytes_in_lanes(checkpoint))
+            return Rearranged(_faster_bytes(checkpoint))
     for file in files:
         if file.nbytes >= _LARGE and _granted() and _large_share(file) < _ENOUGH and file.nbytes < available_memory():
             _exchange(file)
 
 
-class Lanes:
-    """Called with a tensor: a copy of it in lanes, in memory that is set aside for all of them, while the file's own is
-    given back; of a tensor whose format has no such order, itself. size: bytes of all of them, each in whole lines."""
+class Rearranged:
+    """Called with a tensor: a copy of it in the order that the kernels multiply fastest, in memory that is set aside
+    for all of them, while the file's own is given back; of a tensor that has no such order, itself. size: bytes of all
+    of them, each in whole lines."""
 
     def __init__(self, size: int):
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -54,11 +55,11 @@ class Lanes:
         self._left = np.frombuffer(memory, np.uint8)
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        from divebell.weights.lanes import IN_LANES, arranged
+        from divebell.weights.arrangement import arranged, faster
 
-        if tensor.format not in IN_LANES:
+        if (order := faster(tensor)) is None:
             return tensor
-        moved = arranged(tensor, self._left[: tensor.nbytes])
+        moved = arranged(tensor, order, self._left[: tensor.nbytes])
         self._left = self._left[_in_lines(tensor.nbytes) :]
         _give_back(tensor.data)
         return moved
@@ -69,18 +70,15 @@ def _in_lines(size: int) -> int:
     return -(-size // _LINE) * _LINE
 
 
-def _bytes_in_lanes(checkpoint: Any) -> int:
-    from divebell.weights.lanes import IN_LANES
+def _faster_bytes(checkpoint: Any) -> int:
+    from divebell.weights.arrangement import faster
 
-    return sum(_in_lines(tensor.nbytes) for tensor in _tensors(checkpoint) if tensor.format in IN_LANES)
+    return sum(_in_lines(tensor.nbytes) for tensor in _tensors(checkpoint) if faster(tensor))
 
 
-def _faster_in_lanes(checkpoint: Any) -> bool:
+def _mostly_faster(checkpoint: Any) -> bool:
     """Whether most of the weights have an order that this machine multiplies faster than the file's."""
-    from divebell.weights.lanes import IN_LANES, WANTED
-
-    sizes = [(tensor.nbytes, tensor.format in IN_LANES) for tensor in _tensors(checkpoint)] if WANTED else []
-    return 2 * sum(size for size, faster in sizes if faster) > sum(size for size, _ in sizes)
+    return 2 * _faster_bytes(checkpoint) > sum(tensor.nbytes for tensor in _tensors(checkpoint))
 
 
 def _give_back(view: np.ndarray) -> None:

@@ -86,7 +86,8 @@ class Binding:
 
     def up_projections(self, prefix: str) -> Any:
         names = [name for name in ("kv_b", "k_b", "v_b") if prefix + name in self.parameters]
-        tensors = {name: self._tensors(prefix + name)[0] for name in names}
+        # Of the others, rows are decoded one by one.
+        tensors = {name: self._tensors(prefix + name, self._arranged if name == "v_b" else None)[0] for name in names}
         return self._placed(self.ops.up_projections(**tensors), (prefix + "kv_b", None))
 
     def whole_up_projection(self, prefix: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Stored number formats: their sizes, and how each is read into float32.
 
 Numbers are GGML's (ggml.h, `enum ggml_type`), because GGUF files carry them; those from 1000 on are ours. So are the
-formats D4 and D8: see `decoding.d4`. What is "in lanes" is a format of GGUF in the order in which some kernels multiply
-it; it lies in memory only, and no file has it: see `lanes`.
+formats D4 and D8: see `decoding.d4`. What is "in lanes" or "in panels" is a format of GGUF in the order in which some
+kernels multiply it; it lies in memory only, and no file has it: see `arrangement`.
 """
 
 from collections.abc import Callable
@@ -24,6 +24,7 @@ class Format:
 
     chunk_bytes: what each 256 numbers of a row, and those left at its end, take besides.
     by_chunk: whether the decoder takes chunks of so many, instead of blocks.
+    rows: how many of a matrix's rows lie side by side, block by block; the decoder then takes a block of each of them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Format:
     halves: tuple[int, ...] = ()
     chunk_bytes: int = 0
     by_chunk: bool = False
+    rows: int = 1
 
     def nbytes(self, shape: tuple[int, ...]) -> int:
         chunks = prod(shape[:-1]) * -(-shape[-1] // COLUMNS) if self.chunk_bytes else 0
@@ -52,8 +54,10 @@ class Format:
     def decode(self, data: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
         """uint8 (n * block_bytes,) -> float32 (n * block,), bit-equal to ggml's (and, for F8, to ml_dtypes').
 
-        columns: the length of a row, which only those by chunks need to know.
+        columns: the length of a row, which only those by chunks or with rows side by side need to know.
         """
+        if self.rows > 1:
+            return self._decode_panels(data, columns)
         if self.by_chunk:
             return self._decode_rows(data.reshape(-1, self.nbytes((columns,))), columns)
         blocks = data.reshape(-1, self.block_bytes)
@@ -62,6 +66,15 @@ class Format:
         with np.errstate(all="ignore"):  # hostile scales may be infinite or NaN; that is a value, not an event
             for begin in range(0, len(blocks), step):
                 out[begin : begin + step] = self.decoder(blocks[begin : begin + step])
+        return out.reshape(-1)
+
+    def _decode_panels(self, data: np.ndarray, columns: int) -> np.ndarray:
+        panels = data.reshape(-1, columns // self.block, self.rows * self.block_bytes)
+        out = np.empty((len(panels), self.rows, columns), np.float32)
+        with np.errstate(all="ignore"):
+            for panel, numbers in zip(panels, out, strict=True):
+                blocks = self.decoder(panel).reshape(-1, self.rows, self.block)
+                numbers[:] = blocks.transpose(1, 0, 2).reshape(self.rows, columns)
         return out.reshape(-1)
 
     def _decode_rows(self, rows: np.ndarray, columns: int) -> np.ndarray:

@@ -4,15 +4,10 @@ Each chunk of 256 numbers of a row, or of those that are left at its end, has th
 matrix takes as much memory as it does in its file. A lane of 4 bytes belongs to one of the chunk's groups of 32.
 """
 
-from dataclasses import replace
-from math import prod
-
 import numpy as np
 
-from divebell import _native
 from divebell.weights import decoding
 from divebell.weights.formats import Q4_0, Q4_1, Q4_K, Q6_K, Format
-from divebell.weights.tensor import Tensor
 
 
 def q4_0(chunks: np.ndarray) -> np.ndarray:
@@ -63,11 +58,3 @@ IN_LANES = {
     stored: Format(f"{stored.name} in lanes", number, stored.block, stored.block_bytes, decoder, by_chunk=True)
     for stored, number, decoder in ((Q4_0, 1003, q4_0), (Q4_1, 1004, q4_1), (Q4_K, 1005, q4_k), (Q6_K, 1006, q6_k))
 }
-WANTED = _native.isa == "avx2"
-
-
-def arranged(tensor: Tensor, out: np.ndarray) -> Tensor:
-    """A matrix or stack whose format is a key of IN_LANES. out: uint8 (tensor.nbytes,), where it shall lie in lanes."""
-    rows = prod(tensor.shape[:-1])
-    _native.arrange(_native.Weight(tensor.format.number, tensor.data, rows, tensor.shape[-1]), out)
-    return replace(tensor, format=IN_LANES[tensor.format], data=out)

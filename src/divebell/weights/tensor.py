@@ -40,11 +40,14 @@ class Tensor:
     def __getitem__(self, rows: slice | int) -> "Tensor":
         """Rows of the leading axis, without a copy: `stack[3]` is one expert, `kv[0:128]` some rows of a matrix.
 
-        Raises IndexError outside the axis, ValueError for a step, or for a part of a vector that is stored in blocks.
+        Raises IndexError outside the axis, ValueError for a step, for a part of a vector that is stored in blocks, or
+        of rows that lie side by side.
         """
         chosen = range(self.shape[0])[rows]
         picked = chosen if isinstance(chosen, range) else range(chosen, chosen + 1)
-        if picked.step != 1 or (len(self.shape) == 1 and self.format.block > 1):
+        together = self.format.rows if len(self.shape) == 2 else 1
+        apart = picked.step != 1 or picked.start % together or len(picked) % together
+        if apart or (len(self.shape) == 1 and self.format.block > 1):
             raise ValueError(f"{self.name}: rows {rows} of {self.format.name} {self.shape} can't be had without a copy")
         row_bytes, inner_rows = self.format.nbytes(self.shape[1:]), prod(self.shape[1:-1])
         begin, shape = picked.start, (len(picked), *self.shape[1:])
