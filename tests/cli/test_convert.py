@@ -29,7 +29,8 @@ def run(*arguments: object) -> int:
 def test_an_exact_model_and_what_it_is(root, tmp_path, capsys):
     assert run(root / "qwen2", "--out", tmp_path / "mla", "--text", root / "text.txt", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["perplexity"] == pytest.approx(shown["perplexity_before"], rel=1e-3)
+    # Caches are rounded to bfloat16, and with some instruction sets so is what is multiplied with them.
+    assert shown["perplexity"] == pytest.approx(shown["perplexity_before"], rel=4e-3)
     assert shown["cache_bytes_per_token_before"] == 3 * 64 * 2
     assert shown["cache_bytes_per_token"] == 3 * (shown["rank"] + shown["rope"]) * 2
     assert open_checkpoint(tmp_path / "mla").architecture == "deepseek_v3"
