@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orders import any_bytes, check_same_numbers, moved_to
 
 from divebell import _native
-from divebell.weights.arrangement import arranged
 from divebell.weights.formats import Q4_0, Q4_K, Q8_0
 from divebell.weights.lanes import IN_LANES
 from divebell.weights.tensor import Tensor
@@ -14,26 +14,15 @@ from divebell.weights.tensor import Tensor
 FORMATS = list(IN_LANES)
 
 
-def any_bytes(format, shape, seed=0):
-    return Tensor("w", format, shape, np.random.default_rng(seed).integers(0, 256, format.nbytes(shape), np.uint8))
-
-
 def moved(tensor):
-    return arranged(tensor, IN_LANES[tensor.format], np.empty(tensor.nbytes, np.uint8))
-
-
-def numbers(tensor):
-    with np.errstate(all="ignore"):
-        return tensor.f32()
+    return moved_to(IN_LANES, tensor)
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda f: f.name)
 @given(st.integers(1, 5), st.integers(1, 20), st.integers(0, 1000))
 def test_numbers_are_the_same_bits(format, rows, blocks, seed):
     stored = any_bytes(format, (rows, blocks * format.block), seed)
-    lanes = moved(stored)
-    assert (lanes.shape, lanes.nbytes, lanes.name) == (stored.shape, stored.nbytes, "w")
-    np.testing.assert_array_equal(numbers(lanes).view(np.uint32), numbers(stored).view(np.uint32))
+    check_same_numbers(stored, moved(stored))
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda f: f.name)
