@@ -18,7 +18,7 @@ enum class Format : int {
 };
 
 constexpr bool is_in_lanes(Format format) { return format >= Format::Q4_0_LANES && format <= Format::Q6_K_LANES; }
-constexpr bool is_in_panels(Format format) { return format >= Format::Q4_0_PANELS; }
+constexpr bool is_in_panels(Format format) { return format >= Format::Q4_0_PANELS && format <= Format::Q6_K_PANELS; }
 
 struct Weight {
     Format format;
