@@ -103,6 +103,7 @@ void output_part(const Group& group, const Hidden& hidden, int64_t first, int64_
 void output_panels(const std::vector<Group>& groups, const std::vector<Hidden>& hidden, int64_t begin, int64_t end, int64_t T, int64_t d, float* y) {
     const int64_t first = begin * panel_rows, last = std::min(d, end * panel_rows);
     for (int64_t t = 0; t < T; ++t) std::memset(y + t * d + first, 0, (last - first) * sizeof(float));
+    if (!groups.empty()) fetch_first(*groups[0].net.down, first);
     for (size_t g = 0; g < groups.size(); ++g)
         output_part(groups[g], hidden[g], first, last, groups[(g + 1) % groups.size()].net.down->row(first), d, y);
 }
@@ -130,43 +131,62 @@ std::vector<Hidden> lay_out(const std::vector<Group>& groups) {
     return hidden;
 }
 
-}  // namespace
+// The groups' hidden panels in one line, so that one counter hands them out.
+class Line {
+public:
+    explicit Line(const std::vector<Group>& groups) : groups_(groups) {
+        for (const Group& group : groups) ends_.push_back(panels() + panels_of(group.net.gate->rows));
+    }
+    int64_t panels() const { return ends_.empty() ? 0 : ends_.back(); }
+    int64_t bytes() const {
+        int64_t sum = 0;
+        for (const Group& group : groups_) sum += 2 * group.net.gate->rows * group.net.gate->row_bytes;
+        return sum;
+    }
+    size_t group_of(int64_t panel) const { return std::upper_bound(ends_.begin(), ends_.end(), panel) - ends_.begin(); }
+    int64_t begin(size_t group) const { return group ? ends_[group - 1] : 0; }
+    int64_t end(size_t group) const { return ends_[group]; }
+    const Weight& gate(int64_t panel) const { return *groups_[group_of(panel)].net.gate; }
+    int64_t row(int64_t panel) const { return (panel - begin(group_of(panel))) * panel_rows; }
 
-void feed_forward(const float* x, int64_t T, int64_t d, const std::vector<Group>& groups, float* y) {
+private:
+    const std::vector<Group>& groups_;
+    std::vector<int64_t> ends_;
+};
+
+// Hidden panels begin .. end of the line, as far as each group goes.
+void hidden_piece(const std::vector<Group>& groups, const std::vector<Hidden>& hidden, const Line& line, const Input& x, int64_t begin, int64_t end) {
+    fetch_first(line.gate(begin), line.row(begin));
+    for (int64_t panel = begin, then; panel < end; panel = then) {
+        const size_t g = line.group_of(panel);
+        then = std::min(end, line.end(g));
+        const uint8_t* next = then < end ? line.gate(then).row(line.row(then)) : nullptr;
+        hidden_panels(groups[g], hidden[g], x, panel - line.begin(g), then - line.begin(g), next);
+    }
+}
+
+Input input_of(const float* x, int64_t T, int64_t d, const std::vector<Group>& groups) {
     Input in{x, nullptr, d, T};
-    bool blocks = std::any_of(groups.begin(), groups.end(), [](const Group& g) {
-        return is_block_format(g.net.gate->format) || is_block_format(g.net.up->format);
-    });
-    if (blocks) {
+    auto reads_blocks = [](const Group& g) { return is_block_format(g.net.gate->format) || is_block_format(g.net.up->format); };
+    if (std::any_of(groups.begin(), groups.end(), reads_blocks)) {
         Chunk* chunks = chunk_space.get<Chunk>(T * chunk_stride(d));
         prepare(x, T, d, chunks);
         in.chunks = chunks;
     }
-    std::vector<Hidden> hidden = lay_out(groups);
-    std::vector<int64_t> ends;
-    for (const Hidden& h : hidden) ends.push_back(panels_of(h.width) + (ends.empty() ? 0 : ends.back()));
-    int64_t panels = ends.empty() ? 0 : ends.back(), bytes = 0;
-    for (const Group& g : groups) bytes += 2 * g.net.gate->rows * g.net.gate->row_bytes;
-    auto group_of = [&](int64_t panel) { return std::upper_bound(ends.begin(), ends.end(), panel) - ends.begin(); };
-    auto row_of = [&](size_t g, int64_t panel) { return (panel - (g ? ends[g - 1] : 0)) * panel_rows; };
-    pool::Pieces hidden_pieces(panels, panels_of_piece(panels, bytes), 1);
-    pool::Pieces output_pieces(panels_of(d), panels_of_piece(panels_of(d), bytes / 2), 1);
+    return in;
+}
+
+}  // namespace
+
+void feed_forward(const float* x, int64_t T, int64_t d, const std::vector<Group>& groups, float* y) {
+    const Input in = input_of(x, T, d, groups);
+    const std::vector<Hidden> hidden = lay_out(groups);
+    const Line line(groups);
+    pool::Pieces hidden_pieces(line.panels(), panels_of_piece(line.panels(), line.bytes()), 1);
+    pool::Pieces output_pieces(panels_of(d), panels_of_piece(panels_of(d), line.bytes() / 2), 1);
     pool::run([&](int, int) {
-        for (int64_t begin, end; hidden_pieces.next(begin, end);) {
-            fetch_first(*groups[group_of(begin)].net.gate, row_of(group_of(begin), begin));
-            for (int64_t panel = begin, count; panel < end; panel += count) {
-                size_t g = group_of(panel);
-                count = std::min(end, ends[g]) - panel;
-                size_t then = group_of(panel + count);
-                const uint8_t* next = panel + count < end ? groups[then].net.gate->row(row_of(then, panel + count)) : nullptr;
-                int64_t first = panel - (g ? ends[g - 1] : 0);
-                hidden_panels(groups[g], hidden[g], in, first, first + count, next);
-            }
-        }
+        for (int64_t begin, end; hidden_pieces.next(begin, end);) hidden_piece(groups, hidden, line, in, begin, end);
         pool::barrier();
-        for (int64_t begin, end; output_pieces.next(begin, end);) {
-            if (!groups.empty()) fetch_first(*groups[0].net.down, begin * panel_rows);
-            output_panels(groups, hidden, begin, end, T, d, y);
-        }
+        for (int64_t begin, end; output_pieces.next(begin, end);) output_panels(groups, hidden, begin, end, T, d, y);
     });
 }
