@@ -1,5 +1,6 @@
 #include "buffers.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -27,10 +28,18 @@ struct Kept {
     size_t bytes = 0;
 };
 
+Kept* make_kept();
+
 // Never destroyed: arrays outlive the module at exit.
 Kept& kept() {
-    static Kept* all = new Kept;
+    static Kept* all = make_kept();
     return *all;
+}
+
+// A forked child finds the shelves whole and free, whichever thread was at them.
+Kept* make_kept() {
+    pthread_atfork([] { kept().mutex.lock(); }, [] { kept().mutex.unlock(); }, [] { kept().mutex.unlock(); });
+    return new Kept;
 }
 
 // Of a block with its header: four sizes for each power of two, so that steps of about as many tokens share blocks.
