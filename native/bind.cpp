@@ -6,6 +6,7 @@
 #include "buffers.h"
 #include "isa.h"
 #include "large_pages.h"
+#include "nodes.h"
 #include "pool.h"
 
 namespace {
@@ -44,6 +45,7 @@ NB_MODULE(_native, m) {
     m.def("threads", &pool::threads);
     m.def("set_threads", &pool::set_threads, nb::call_guard<nb::gil_scoped_release>());
     m.def("large_pages", &large_pages, nb::arg("mapped").noconvert());
+    m.def("spread_over_nodes", &spread_over_nodes, nb::arg("spread"));
     m.def("empty", &empty, nb::arg("shape"));
     m.def("let_go", &buffers::let_go, nb::call_guard<nb::gil_scoped_release>());
     bind_recording(m);

@@ -1,3 +1,4 @@
+import mmap
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,8 @@ from divebell.weights.mapped import let_go, map_file
 from divebell.weights.tensor import Tensor
 
 LARGE = 2 << 20
+TOLD = _native.spread_over_nodes(True) and _native.spread_over_nodes(False)
+told_where = pytest.mark.skipif(not TOLD, reason="a system that does not let a process say where its memory lies")
 
 
 @pytest.fixture
@@ -39,6 +42,35 @@ def test_a_file_is_the_same_afterwards_and_in_large_pages_where_the_system_grant
     bring_in(checkpoint)
     assert np.array_equal(file, written[1])
     assert not residence._granted() or residence._large_share(file) > 0.5
+
+
+def _policies():
+    return [line.split()[1] for line in Path("/proc/self/numa_maps").read_text().splitlines()]
+
+
+@told_where
+def test_a_file_is_read_onto_all_nodes_of_memory_and_only_it():
+    seen = []
+
+    class Watched:
+        def __len__(self):
+            return 10
+
+        def madvise(self, *_):
+            seen.extend(_policies())
+
+    residence._populate(Watched())
+    assert any(policy.startswith("interleave") for policy in seen)
+    assert not any(policy.startswith("interleave") for policy in _policies())
+
+
+@told_where
+def test_a_policy_that_somebody_else_gave_stays():
+    assert _native.spread_over_nodes(True)
+    residence._populate(mmap.mmap(-1, 4096))
+    assert not _native.spread_over_nodes(True)  # as it was
+    assert _native.spread_over_nodes(False)
+    assert not _native.spread_over_nodes(False)
 
 
 def test_two_tensors_of_a_file_bring_it_in_once(written):

@@ -4,11 +4,12 @@ A decoded token reads pieces of a file from all over it. With pages of 4 KB near
 which costs a sixth of the speed. Pages of 2 MB come by themselves when a file is read through a mapping that asks for
 them; a file that some other program has read or written before lies in the page cache in small ones, and is copied.
 Where the kernels multiply another order of the same bits faster than the file's, matrices are copied in that order.
+On machines with several nodes of memory all of it is spread over them; copies are, as all threads make them.
 """
 
 import mmap
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,22 @@ def _whole(view: np.ndarray) -> np.ndarray:
 
 
 def _populate(file: mmap.mmap) -> None:
-    with suppress(OSError):  # an older kernel, another system: pages then come when they are looked at
+    with _spread(), suppress(OSError):  # an older kernel, another system: pages then come when they are looked at
         for begin in range(0, len(file), _STRETCH):
             file.madvise(_POPULATE_READ, begin, min(_STRETCH, len(file) - begin))
+
+
+@contextmanager
+def _spread() -> Iterator[None]:
+    """What this thread brings into memory meanwhile lies on all nodes in turn."""
+    from divebell import _native
+
+    spread = _native.spread_over_nodes(True)
+    try:
+        yield
+    finally:
+        if spread:
+            _native.spread_over_nodes(False)
 
 
 def _granted(setting: Path = _SETTING) -> bool:
