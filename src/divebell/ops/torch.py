@@ -19,19 +19,21 @@ from divebell.weights.tensor import Tensor
 TILE = 1024  # rows decoded at a time
 
 Array = torch.Tensor
+Adapter = Callable[[Array, Array], Array]
 
 
 class Weight:
     """A matrix (rows, cols).
 
     dense: torch's own numbers, which may be trained, or None while it is frozen in its stored blocks.
-    adapter: None, or what is added to the product, (T, cols) -> (T, rows).
+    adapter: None, or what adds something to the product, given the input (T, cols) and the product (T, rows), which it
+    may change.
     """
 
     def __init__(self, tensor: Tensor):
         self.tensor, self.shape = tensor, tuple(tensor.shape)
         self.dense: Array | None = None
-        self.adapter: Callable[[Array], Array] | None = None
+        self.adapter: Adapter | None = None
         self._stored = native.weight(tensor)
 
     def thaw(self) -> torch.nn.Parameter:
@@ -42,7 +44,7 @@ class Weight:
     def __call__(self, x: Array) -> Array:
         """(T, cols) -> (T, rows)"""
         y = _Product.apply(x, self, False) if self.dense is None else functional.linear(x, self.dense)
-        return y if self.adapter is None else y + self.adapter(x)
+        return y if self.adapter is None else self.adapter(x, y)
 
     def turned(self, y: Array) -> Array:
         """(T, rows) -> (T, cols), without the adapter"""
@@ -96,7 +98,7 @@ class UpProjections:
     whole: Weight | None
     keys: list[Weight]
     values: list[Weight]
-    adapter: Callable[[Array], Array] | None = None
+    adapter: Adapter | None = None
 
     @property
     def rank(self) -> int:
@@ -108,7 +110,7 @@ class UpProjections:
             return self.whole(latents).unflatten(-1, (heads, -1))
         pairs = zip(self.keys, self.values, strict=True)
         up = torch.stack([torch.cat([key.turned(latents), value(latents)], -1) for key, value in pairs], 1)
-        return up if self.adapter is None else up + self.adapter(latents).view(up.shape)
+        return up if self.adapter is None else self.adapter(latents, up.flatten(1)).view(up.shape)
 
 
 def weight(tensor: Tensor) -> Weight | list[Weight]:

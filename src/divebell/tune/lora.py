@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from divebell.models.parameter import Parameter
+from divebell.ops.torch import Adapter
 from divebell.tune.model import Trainee
 from divebell.tune.settings import KINDS
 from divebell.weights.adapter import WEIGHTS, write_adapter
@@ -22,7 +23,7 @@ _SPLIT = ("k_b", "v_b")  # GGUF's halves of kv_b, which a single adapter is for
 
 
 class LowRank:
-    """scale * B (A x), of one matrix, or of a stack of `experts` that keep their ranks apart.
+    """Adds scale * B (A x) to y, where y is: of one matrix, or of a stack of `experts` that keep their ranks apart.
 
     a: (rank * experts, columns), expert after expert. b: (rows, rank * experts), the experts of each rank side by side.
     """
@@ -33,18 +34,20 @@ class LowRank:
         self.b = torch.nn.Parameter(torch.zeros(rows, rank * experts))
         torch.nn.init.kaiming_uniform_(self.a, a=sqrt(5))
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.scale * functional.linear(functional.linear(x, self.a), self.b)
+    def __call__(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self._added(x, y, self.a, self.b)
 
-    def of_expert(self, expert: int, rows: slice) -> Any:
-        """What is added to some rows of an expert."""
+    def of_expert(self, expert: int, rows: slice) -> Adapter:
+        """The same of some rows of an expert."""
 
-        def added(x: torch.Tensor) -> torch.Tensor:
+        def added(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             a = self.a.unflatten(0, (self.experts, -1))[expert]
-            b = self.b[rows].unflatten(1, (-1, self.experts))[..., expert]
-            return self.scale * functional.linear(functional.linear(x, a), b)
+            return self._added(x, y, a, self.b[rows].unflatten(1, (-1, self.experts))[..., expert])
 
         return added
+
+    def _added(self, x: torch.Tensor, y: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return y.addmm_(functional.linear(x, a), b.T, alpha=self.scale)
 
 
 @dataclass
