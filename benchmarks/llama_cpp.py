@@ -4,7 +4,8 @@
 
 Runs in whatever environment has xllamacpp; the wheel on PyPI knows no instruction set above AVX2, one built from its
 source (`pip install --no-binary xllamacpp xllamacpp`) uses all the processor has. Everything else is llama.cpp's
-default: flash attention where it supports it, a float16 cache, weights repacked while loading.
+default: flash attention where it supports it, a float16 cache, weights repacked while loading. The context below a
+depth is not read: its rows are those of a short one, repeated (`llama_slot`).
 """
 
 import argparse
@@ -14,24 +15,25 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+
+import llama_slot
+
+SHORT = 64  # tokens of a context that is read and repeated
 
 
 def main() -> None:
     options = _options()
     counts = {name: [int(n) for n in getattr(options, name).split(",")] for name in ("prompt", "depth")}
-    began = time.perf_counter()
-    server = _server(options.model, options.threads, max(counts["depth"]) + max(*counts["prompt"], options.decode) + 64)
-    loading = time.perf_counter() - began
-    _complete(server, _random(options.vocabulary, 32), 2)
-    rows = [
-        _row("prompt", n, d, _prompt(server, options.vocabulary, n, d))
-        for n in counts["prompt"]
-        for d in counts["depth"]
-    ]
-    rows += [_row("decode", options.decode, d, _decode(server, options, d)) for d in counts["depth"]]
-    json.dump(
-        {"load_seconds": loading, "rows": rows, "memory": {"peak": _peak()}, "built_for": _built_for()}, sys.stdout
-    )
+    context = max(counts["depth"]) + max(*counts["prompt"], options.decode) + SHORT
+    with TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        slot = Slot(_server(options.model, options.threads, context, folder), options.vocabulary, Path(folder))
+        loading = time.perf_counter() - began
+        rows = [_row("prompt", n, d, _prompt(slot, n, d)) for n in counts["prompt"] if n for d in counts["depth"]]
+        rows += [_row("decode", options.decode, d, _decode(slot, options.decode, d)) for d in counts["depth"]]
+    figures = {"load_seconds": loading, "rows": rows, "memory": {"peak": _peak()}, "built_for": _built_for()}
+    json.dump(figures, sys.stdout)
 
 
 def _options() -> argparse.Namespace:
@@ -45,7 +47,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _server(model: Path, threads: int, context: int):
+def _server(model: Path, threads: int, context: int, folder: str):
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -53,42 +55,60 @@ def _server(model: Path, threads: int, context: int):
     params.n_ctx, params.n_parallel = context, 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib, params.fit_params, params.warmup, params.verbosity = 0, False, True, 1
+    params.slot_save_path, params.endpoint_slots = f"{folder}/", True
     return xllamacpp.Server(params)
 
 
-def _complete(server, prompt: list[int], predict: int, keep: bool = False) -> dict:
-    request = {
-        "prompt": prompt,
-        "n_predict": predict,
-        "ignore_eos": True,
-        "cache_prompt": keep,
-        "temperature": 0,
-        "samplers": ["top_k"],
-        "top_k": 1,
-    }
-    return server.handle_completions(request)["timings"]
+class Slot:
+    """The only one of a server. vocabulary: ids are drawn from the first so many."""
 
+    def __init__(self, server, vocabulary: int, folder: Path):
+        self._server, self._vocabulary, self._folder = server, vocabulary, folder
+        self._short = folder / "short"
+        self.complete(self.random(SHORT), 1)
+        llama_slot.save(server, self._short)
 
-def _random(vocabulary: int, tokens: int) -> list[int]:
-    return [random.randrange(vocabulary) for _ in range(tokens)]
+    def random(self, tokens: int) -> list[int]:
+        return [random.randrange(self._vocabulary) for _ in range(tokens)]
 
+    def complete(self, prompt: list[int], predict: int) -> dict:
+        """What of it is in the slot already is not read again."""
+        request = {
+            "prompt": prompt,
+            "n_predict": predict,
+            "ignore_eos": True,
+            "cache_prompt": True,
+            "temperature": 0,
+            "samplers": ["top_k"],
+            "top_k": 1,
+        }
+        return self._server.handle_completions(request)["timings"]
 
-def _prompt(server, vocabulary: int, tokens: int, depth: int) -> float:
-    """On top of a context that the server keeps from the request before."""
-    context, speeds = _random(vocabulary, depth), []
-    for _ in range(2):
+    def fill(self, depth: int) -> list[int]:
+        """The ids that it holds then."""
+        ids, path = self.random(depth), self._folder / "long"
         if depth:
-            _complete(server, context, 1, keep=True)
-        timings = _complete(server, context + _random(vocabulary, tokens), 1, keep=True)
+            llama_slot.lengthen(self._short, path, ids)
+            llama_slot.restore(self._server, path)
+            path.unlink()
+        return ids
+
+
+def _prompt(slot: Slot, tokens: int, depth: int) -> float:
+    speeds = []
+    for _ in range(2):
+        timings = slot.complete(slot.fill(depth) + slot.random(tokens), 1)
         if abs(timings["prompt_n"] - tokens) > 1:
             raise SystemExit(f"llama.cpp computed {timings['prompt_n']} tokens of a prompt of {tokens}")
         speeds.append(timings["prompt_per_second"])
     return median(speeds)
 
 
-def _decode(server, options: argparse.Namespace, depth: int) -> float:
-    context = _random(options.vocabulary, max(depth, 1))
-    return _complete(server, context, options.decode + 1)["predicted_per_second"]
+def _decode(slot: Slot, tokens: int, depth: int) -> float:
+    timings = slot.complete(slot.fill(depth) + slot.random(1), tokens + 1)
+    if depth and timings["prompt_n"] > 1:
+        raise SystemExit(f"llama.cpp computed {timings['prompt_n']} tokens of a context that it had")
+    return timings["predicted_per_second"]
 
 
 def _row(kind: str, tokens: int, depth: int, tokens_per_s: float) -> dict:
