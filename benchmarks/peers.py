@@ -62,7 +62,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--decode", type=int, default=32)
-    parser.add_argument("--depth", help="instead of each subject's own")
+    parser.add_argument("--prompt", help="instead of each subject's own; 0 for none")
+    parser.add_argument("--depth", help="the same")
     parser.add_argument("--llama-python", default=sys.executable)
     parser.add_argument("--models", type=Path, default=RANDOM, help="for random weights")
     parser.add_argument("--out", type=Path, default=HERE / "results")
@@ -74,7 +75,7 @@ def _compare(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     ours = [sys.executable, "-m", "divebell", "bench", str(path), "--json"]
     theirs = [options.llama_python, str(HERE / "llama_cpp.py"), str(path), "--vocabulary", str(subject.vocabulary)]
     shared = ["--threads", str(options.threads), "--decode", str(options.decode)]
-    shared += ["--prompt", subject.prompt, "--depth", options.depth or subject.depth]
+    shared += ["--prompt", options.prompt or subject.prompt, "--depth", options.depth or subject.depth]
     runs: dict[str, list] = {"divebell": [], "llama.cpp": []}
     for _ in range(options.rounds):
         for name, command in (("divebell", ours), ("llama.cpp", theirs)):
