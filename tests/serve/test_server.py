@@ -1,4 +1,6 @@
 import threading
+import time
+from http.client import HTTPConnection
 
 import httpx
 import openai
@@ -52,6 +54,15 @@ def test_one_that_waits_for_a_whole_answer_too(server):
     server.check_idle()
     assert not llm.engine.busy
     server.wait_until(lambda: server.lines()[-1]["status"] == 499)
+
+
+def test_clients_are_the_first_to_give_up_an_idle_connection(server):
+    connection = HTTPConnection(server.url.removeprefix("http://"), timeout=20)
+    for pause in (5.5, 0):  # httpx gives up its own after 5 s
+        connection.request("GET", "/health")
+        assert connection.getresponse().read()
+        time.sleep(pause)
+    connection.close()
 
 
 def test_python_and_the_server_share_one_engine(server):

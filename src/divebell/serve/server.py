@@ -19,6 +19,7 @@ from divebell.serve.shelf import Shelf
 
 LOG = logging.getLogger(__name__)
 BACKLOG = 1024
+IDLE = 75  # seconds of a connection between requests: clients give theirs up after 5 (httpx) to 60, before us
 LAST_WORDS = 2  # seconds for connections to close after their requests have ended or were cut off
 
 
@@ -81,6 +82,7 @@ class Server(uvicorn.Server):
             ws_max_size=service.limits.body,
             backlog=BACKLOG,
             server_header=False,
+            timeout_keep_alive=IDLE,
             timeout_graceful_shutdown=LAST_WORDS,
         )
         super().__init__(config)
