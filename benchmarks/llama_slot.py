@@ -4,8 +4,9 @@ A short one is read and saved, its rows are repeated, and the longer one is rest
 many rows there are, not on what they say.
 
 The file is llama.cpp's state of a sequence, version 4, in little-endian words of four bytes: "ggsq" and the version;
-tokens, with their count before; one stream; its cells, each with a position and its sequences; a header of 16 bytes;
-and of every layer the keys, then the values where it keeps any, each with type (4 bytes) and bytes of a row (8).
+how many words tell the tokens, and these: two marks, a count, the ids, and what follows them; one stream; its cells,
+each with a position and its sequences; a header of 16 bytes; and of every layer the keys, then the values where it
+keeps any, each with type (4 bytes) and bytes of a row (8).
 """
 
 import json
