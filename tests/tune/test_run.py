@@ -1,19 +1,25 @@
 """Whole runs: what they leave, what they refuse, and that a killed one continues on the same curve."""
 
 import json
+import math
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from killed import STEPS
 from running import logits as native_logits
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from talkers import preferences, questions, rows, talker
 
 from divebell import models
-from divebell.errors import BadInput, OverBudget
+from divebell.errors import BadFile, BadInput, OverBudget
 from divebell.ops import native
 from divebell.tune.run import Run
 from divebell.tune.settings import Settings
@@ -113,3 +119,82 @@ def test_what_cannot_be_done_is_refused_before_it_begins(model, data, tmp_path):
     (tmp_path / "other" / "diary.txt").write_text("mine")
     with pytest.raises(BadInput, match="holds no run"):
         list(Run("lora", model, data, QUICK).train(tmp_path / "other"))
+
+
+def test_a_run_that_diverges_ends_with_its_last_state(model, data, tmp_path):
+    run, out = Run("lora", model, data, replace(QUICK, rate=1e30), save_seconds=0), tmp_path / "out"
+    with pytest.raises(BadInput, match=r"step \d: the gradients' norm is (nan|inf).*the rate is 1e\+30 there"):
+        list(run.train(out))
+    assert all(np.isfinite(losses(out)))
+    assert not run.done(out)
+    assert all(bool(tensor.isfinite().all()) for tensor in load_file(out / "state.safetensors").values())
+
+
+def test_a_run_goes_on_with_its_own_rows_and_weights_alone(model, data, tmp_path):
+    own, out, before = shutil.copytree(model, tmp_path / "model"), tmp_path / "out", data.read_text()
+    steps = Run("lora", str(own), data, QUICK, save_seconds=0).train(out)
+    next(steps), next(steps)
+    steps.close()
+    data.write_text(before.replace("a", "b"))
+    with pytest.raises(BadInput, match=r"data_sha256 was .* and is"):
+        next(Run("lora", str(own), data, QUICK).train(out))
+    data.write_text(before)
+    assert next(Run("lora", str(own), data, QUICK).train(out))["step"] == 2
+    weights = next(own.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(BadInput, match=r"model_files was .* and is"):
+        next(Run("lora", str(own), data, QUICK).train(out))
+
+
+def test_one_process_at_a_time(model, data, tmp_path):
+    first = Run("lora", model, data, QUICK).train(tmp_path / "out")
+    next(first)
+    with pytest.raises(BadInput, match="another process is at the run in"):
+        next(Run("lora", model, data, QUICK).train(tmp_path / "out"))
+    first.close()
+    assert next(Run("lora", model, data, QUICK).train(tmp_path / "out"))["step"] == 0
+
+
+def test_a_full_disk_is_told_before_and_while_it_trains(model, data, tmp_path, monkeypatch):
+    run = Run("lora", model, data, QUICK)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+        with pytest.raises(BadInput, match=r"may take [\d,]+ bytes and 100 are free there"):
+            next(run.train(tmp_path / "out"))
+
+    def full(*arguments):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("divebell.tune.state.save_file", full)
+    with pytest.raises(BadInput, match="can't be written: No space left on device; what was saved before is kept"):
+        list(run.train(tmp_path / "out"))
+
+
+def test_a_damaged_state_is_named(model, data, tmp_path):
+    out = tmp_path / "out"
+    steps = Run("lora", model, data, QUICK, save_seconds=0).train(out)
+    next(steps), next(steps)
+    steps.close()
+    whole = (out / "state.safetensors").read_bytes()
+    (out / "state.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadFile, match=r"state.safetensors: state: is damaged .* delete it, and the run begins anew"):
+        next(Run("lora", model, data, QUICK).train(out))
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"epochs": math.inf}, "epochs is inf"),
+        ({"rate": math.nan}, "rate is nan"),
+        ({"rank": 4097}, "rank is 4097; it must be above 0 and at most 4,096"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+    ],
+)
+def test_numbers_that_can_not_be_are_refused_at_once(changed, told, model, data):
+    with pytest.raises(BadInput, match=told):
+        Run("lora", model, data, replace(QUICK, **changed))
+
+
+def test_beta_is_a_number(model, tmp_path):
+    with pytest.raises(BadInput, match="beta is nan"):
+        Run("dpo", model, preferences(tmp_path / "rows.jsonl"), replace(QUICK, beta=math.nan))

@@ -35,8 +35,8 @@ def full(source: Source) -> Shape:
 def width_of(source: Source, share: float) -> int:
     """Numbers of a token and layer for a share of the original's cache. BadInput for no share, or too little."""
     whole = 2 * source.config.groups * source.config.head_dim
-    width = int(share * whole) // STEP * STEP
-    if not 0 < share < 1 or width < 2 * STEP:
+    width = int(share * whole) // STEP * STEP if 0 < share < 1 else 0
+    if width < 2 * STEP:
         raise BadInput(
             f"cache is {share:g} of {plural(whole, 'number')} a token and layer; it must leave at least {2 * STEP}, "
             "and be below 1: leave it out for an exact model"

@@ -24,7 +24,10 @@ def watched(run: Run, out: Path) -> dict[str, Any]:
         task = bar.add_task("", total=run.steps, figures="loading")
         for row, figures in _with_speed(run.train(out), run.plan.multiply_adds / floor):
             rows.append(row | figures)
-            bar.update(task, completed=row["step"] + 1, figures=_line(row, figures, shown))
+            line = _line(row, figures, shown)
+            bar.update(task, completed=row["step"] + 1, figures=line)
+            if "held_out" in row and not bar.console.is_terminal:  # a log has no bar
+                bar.console.print(f"step {row['step'] + 1} of {run.steps}  {line}  held out {row['held_out']:.4f}")
     return {"out": out, "result": run.result, "steps": run.steps} | (_summary(rows, shown) if rows else {})
 
 

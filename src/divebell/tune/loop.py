@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from time import perf_counter
 from typing import Any
 
 import torch
 
+from divebell.errors import BadInput
 from divebell.tune.optimizer import Optimizer
 from divebell.tune.samples import Pack
 
@@ -47,7 +49,7 @@ def train(
     """`updates` of the optimizer for each batch, whose packs' gradients add up; ends with `batches`.
 
     rate: step's number -> learning rate. first: number of the first step. Where batches are made while they are
-    trained on, the time of that counts.
+    trained on, the time of that counts. Raises BadInput where gradients are no longer finite, and follows them not.
     """
     begin = perf_counter()
     for number, packs in enumerate(batches, first):
@@ -55,6 +57,11 @@ def train(
         for _ in range(updates):
             means = _followed(model, packs, loss)
             norm = optimizer.step(own)
+            if not isfinite(norm):
+                raise BadInput(
+                    f"step {number}: the gradients' norm is {norm} and the loss {means['loss']}; the rate is {own:g} "
+                    "there: take a lower one, with another --out"
+                )
         samples = [sample for pack in packs for sample in pack]
         tokens, learned = sum(map(len, samples)), sum(sample.learned for sample in samples)
         yield Step(number, means, tokens, learned, own, norm, perf_counter() - begin)

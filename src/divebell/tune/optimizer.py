@@ -28,8 +28,13 @@ class Optimizer:
             self._parts.append((turned, muon))
 
     def step(self, rate: float, clip: float = 1.0) -> float:
-        """Follows the gradients, cut to a norm of `clip`, and forgets them. Returns their norm before."""
+        """Follows the gradients, cut to a norm of `clip`, and forgets them. Returns their norm before.
+
+        Where that is not finite, nothing is done.
+        """
         norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), clip)
+        if not norm.isfinite():
+            return float(norm)
         for _, part in self._parts:
             for group in part.param_groups:
                 group["lr"] = rate

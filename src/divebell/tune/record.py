@@ -1,6 +1,10 @@
 """The folder of a run: its settings, a line of figures for each step, and a plot of the loss."""
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +12,7 @@ from divebell.errors import BadInput
 from divebell.weights.mapped import draft
 
 SETTINGS, METRICS = "config.json", "metrics.jsonl"
-_BEGUN = {f"{SETTINGS}.part"}  # what a process that was killed at once leaves
+_EMPTY = {SETTINGS, f"{SETTINGS}.part", f"{METRICS}.part"}  # what a process leaves that has not worked yet
 
 
 class Record:
@@ -20,9 +24,28 @@ class Record:
         if before is None:
             folder.mkdir(parents=True, exist_ok=True)
             self._write(SETTINGS, json.dumps(settings, indent=2) + "\n")
+        elif not before.keys() & settings.keys():
+            raise self._no_run()
         elif changed := [name for name in settings if settings[name] != before.get(name)]:
             was = ", ".join(f"{name} was {before.get(name)!r} and is {settings[name]!r}" for name in changed)
             raise BadInput(f"{folder} holds a run with other settings ({was}); give these, or another --out")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For one process at a time, until it ends or dies. Raises BadInput where another is at it."""
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            self._lock(folder)
+            yield
+        finally:
+            os.close(folder)
+
+    def _lock(self, folder: int) -> None:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            told = f"another process is at the run in {self.folder}; wait for it, or give another --out"
+            raise BadInput(told) from None
 
     def begin(self, step: int) -> None:
         """Forgets lines of steps from `step` on: they were run, but not saved."""
@@ -58,12 +81,24 @@ class Record:
         pyplot.close(figure)
 
     def _before(self) -> dict[str, Any] | None:
-        if not self.folder.exists() or (self.folder.is_dir() and {f.name for f in self.folder.iterdir()} <= _BEGUN):
+        if not self.folder.exists() or (self.folder.is_dir() and not self._worked()):
             return None
         try:
-            return json.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
+            before = json.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise BadInput(f"{self.folder} is there and holds no run; give another --out") from None
+            before = None
+        if not isinstance(before, dict):
+            raise self._no_run()
+        return before
+
+    def _worked(self) -> bool:
+        """Whether anything came of it that could be lost."""
+        return any(
+            file.name not in _EMPTY and (file.name != METRICS or file.stat().st_size) for file in self.folder.iterdir()
+        )
+
+    def _no_run(self) -> BadInput:
+        return BadInput(f"{self.folder} is there and holds no run; give another --out")
 
     def _write(self, name: str, text: str) -> None:
         with draft(self.folder / name) as part:

@@ -1,16 +1,20 @@
 """A run from its settings to what it leaves: data read, memory checked, steps, evaluations, states, the result."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from divebell import models
 from divebell.config import available_memory, parse_bytes
 from divebell.engine.allocator import give_back_at_once
+from divebell.engine.identity import file_identity
 from divebell.errors import BadInput
 from divebell.models import mtp
 from divebell.text.chat import load_chat
@@ -45,6 +49,7 @@ _EVALUATIONS = 10  # in a run
 _SAVE_SECONDS = 60.0
 _TIGHT = 0.5  # of the memory that may be taken; below it what an allocator keeps does no harm, and saves time
 _PIECE = 1 << 20  # bytes: activations are larger
+_STORED = 28  # bytes of a trained number on disk: two states while one replaces the other, and what comes of it
 
 
 class Run:
@@ -69,11 +74,14 @@ class Run:
         self._told = {"method": method, "model": model, "data": list(map(str, self._files))} | settings.described()
         self._peak = settings.rate or METHODS[method]
         self.checkpoint = self._open(model)
+        if method != "new":
+            self._told |= {"model_files": [file_identity(file) for file in self.checkpoint.files]}
         self._tokenizer = load_tokenizer(self.checkpoint)
         self.objective = _OBJECTIVES.get(method, Objective)(settings)
         if settings.teacher:
             self.objective.aim = Teacher(settings.teacher, self._tokenizer, settings.labels)
         self.training, self.held_out = self._samples()
+        self._told |= {"data_sha256": [_sha256(file) for file in [*self._files, *filter(None, [settings.held_out])]]}
         self.method, self.trainee = self._method(method), None
         self._ram = parse_bytes(ram) if ram else int(available_memory() * 0.9)
         if TASK_EXPERTS in settings.targets:
@@ -95,11 +103,23 @@ class Run:
     def train(self, out: Path) -> Iterator[dict[str, Any]]:
         """Figures of each step, as they are recorded; what comes of it is in `out` when it ends.
 
-        A run that was broken off continues from its last state.
+        A run that was broken off continues from its last state. Raises BadInput where another process is at it, or what
+        there is in `out` is of other settings, rows or weights, and where the disk has no room.
         """
         record = Record(out, self._told)
-        if self.done(out):
-            raise BadInput(f"{out} holds a run that is done; give another --out")
+        with record.held():
+            if self.done(out):
+                raise BadInput(f"{out} holds a run that is done; give another --out")
+            self._check_disk(out)
+            try:
+                yield from self._trained(record, out)
+            except SafetensorError as error:
+                told = (
+                    f"{out} can't be written: {error}; what was saved before is kept: make room, and run it once more"
+                )
+                raise BadInput(told) from None
+
+    def _trained(self, record: Record, out: Path) -> Iterator[dict[str, Any]]:
         if TASK_EXPERTS in self.settings.targets:
             self._settle_experts(out)
         self._load()
@@ -199,6 +219,11 @@ class Run:
     def _passes(self) -> Passes:
         return Passes(isinstance(self.method, Full), self.objective.forwards, self.objective.aim.multiply_adds)
 
+    def _check_disk(self, out: Path) -> None:
+        need, free = _STORED * self.plan.trained, shutil.disk_usage(out).free
+        if need > free:
+            raise BadInput(f"{out} may take {need:,} bytes and {free:,} are free there; take another disk")
+
     def _load(self) -> None:
         if self.plan.bytes > self._ram * _TIGHT:
             give_back_at_once(_PIECE)
@@ -206,3 +231,8 @@ class Run:
         self.trained = self.method.attach(self.trainee)
         if self.plan.recompute:
             self.trainee.recompute_layers()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

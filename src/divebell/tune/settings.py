@@ -1,12 +1,13 @@
 """How a run trains; nothing here needs torch."""
 
 from dataclasses import asdict, dataclass
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 from divebell.errors import BadInput
 from divebell.tune.rewards import REWARDS
+from divebell.weights.adapter import MOST_ALPHA, MOST_RANK
 
 METHODS = {  # with the usual rate at the peak
     "full": 2e-5,
@@ -21,13 +22,15 @@ KINDS = ("attention", "mlp", "experts", "shared_experts")
 TASK_EXPERTS = "task_experts"
 TARGETS = (*KINDS, TASK_EXPERTS, "router")
 _ABOVE_0 = ("epochs", "steps", "batch", "pack", "context", "rate", "rank", "alpha", "answer_tokens", "clip", "updates")
+_AT_MOST = {"rank": MOST_RANK, "alpha": MOST_ALPHA}  # what an adapter's readers take
 _OF_TEACHERS = ("full", "lora", "qlora", "new")
 _GRPO_ALONE = ("rewards", "group", "answer_tokens", "clip", "updates")
-_NOT_BELOW_0 = ("mtp", "balance", "sequence_balance")
+_FULL_ALONE = ("mtp", "balance", "sequence_balance")
+_NOT_BELOW_0 = (*_FULL_ALONE, "seed")
 _OF_SOME = {"beta": ("dpo", "grpo"), "tokenizer": ("new",)}  # others have no use for them
 _OF_SOME |= {"expert_share": ("lora", "qlora")}
 _OF_SOME |= dict.fromkeys(("teacher", "labels"), _OF_TEACHERS)
-_OF_SOME |= dict.fromkeys(_GRPO_ALONE, ("grpo",)) | dict.fromkeys(_NOT_BELOW_0, ("full", "new"))
+_OF_SOME |= dict.fromkeys(_GRPO_ALONE, ("grpo",)) | dict.fromkeys(_FULL_ALONE, ("full", "new"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,24 +131,28 @@ class Settings:
         for name, methods in _OF_SOME.items():
             if method not in methods and getattr(self, name) != getattr(type(self), name):
                 raise BadInput(f"{name} is given, and {method} has no use for it; it is for {' and '.join(methods)}")
-        for name in _ABOVE_0:
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise BadInput(f"{name} is {value}; it must be above 0")
-        for name in _NOT_BELOW_0:
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < inf:
-                raise BadInput(f"{name} is {value}; it must be at least 0")
+        self._check_numbers()
         self._check_names()
         self._check_targets(method)
         if not 0 <= self.labels < 1:
             raise BadInput(f"labels is {self.labels}; it must be at least 0 and below 1")
         if self.labels and not self.teacher:
             raise BadInput(f"labels is {self.labels}, and there is no teacher beside which they count; give --teacher")
-        if self.beta is not None and (self.beta < 0 or (self.beta == 0 and method == "dpo")):
+        if self.beta is not None and (not 0 <= self.beta < inf or (self.beta == 0 and method == "dpo")):
             raise BadInput(f"beta is {self.beta}; it must be above 0{', or 0' if method == 'grpo' else ''}")
         if self.group < 2:
             raise BadInput(f"group is {self.group}; it must be at least 2, as answers are compared with each other")
+
+    def _check_numbers(self) -> None:
+        for name in _ABOVE_0:
+            value, most = getattr(self, name), _AT_MOST.get(name, inf)
+            if value is not None and not (0 < value <= most and isfinite(value)):
+                limit = "a finite number" if most == inf else f"at most {most:,.0f}"
+                raise BadInput(f"{name} is {value}; it must be above 0 and {limit}")
+        for name in _NOT_BELOW_0:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < inf:
+                raise BadInput(f"{name} is {value}; it must be at least 0")
 
     def _check_names(self) -> None:
         if self.optimizer not in OPTIMIZERS:

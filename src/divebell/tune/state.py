@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, safe_open, save_file
 
+from divebell.errors import BadFile
 from divebell.tune.optimizer import Optimizer
 from divebell.weights.mapped import draft
 
@@ -25,10 +27,14 @@ def save_state(folder: Path, step: int, trained: Mapping[str, torch.nn.Parameter
 
 
 def restore_state(folder: Path, trained: Mapping[str, torch.nn.Parameter], optimizer: Optimizer) -> int:
-    """How many steps are done, with all as it was then; 0 where nothing was saved."""
+    """How many steps are done, with all as it was then; 0 where nothing was saved. BadFile for a damaged state."""
     if not (folder / FILE).is_file():
         return 0
-    tensors = load_file(folder / FILE)
+    try:
+        tensors = load_file(folder / FILE)
+    except SafetensorError as error:
+        told = f"is damaged ({error}); delete it, and the run begins anew"
+        raise BadFile(folder / FILE, "state", told) from None
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(tensors[f"trained/{name}"])
