@@ -68,7 +68,7 @@ def convert(
     """
     from divebell.cli.heal import Healing
     from divebell.cli.output import print_fields, print_json
-    from divebell.cli.texts import check_tokens
+    from divebell.cli.texts import check_text, check_tokens
     from divebell.convert.experts import division
     from divebell.convert.grouped import Source
     from divebell.convert.shape import width_of
@@ -77,6 +77,10 @@ def convert(
     from divebell.weights.pull import resolve
 
     check_tokens(tokens)
+    for file in (calibration, text):
+        check_text(file)
+    if seed < 0:
+        raise BadInput(f"seed is {seed}; it must be at least 0")
     if attention not in _ATTENTIONS:
         raise Unsupported("attention", attention, _ATTENTIONS)
     begin, path = perf_counter(), resolve(model)
@@ -125,7 +129,7 @@ def _converted(source: Any, out: Path, asked: Asked, loading: dict[str, Any]) ->
     from divebell.convert.write import write
 
     path = source.checkpoint.path
-    measured = _texts(path, asked.text, asked, asked.seed + 1, loading)  # a file that can't be read costs no hour
+    measured = _texts(path, asked.text, asked, asked.seed + 1, loading)
     fed = _texts(path, asked.calibration, asked, asked.seed, loading)
     conversion = Conversion(source, calibrate(source, fed), asked.cache)
     mixtures = Mixtures(source, fed, asked.experts) if asked.experts else None

@@ -16,6 +16,14 @@ def check_tokens(tokens: int) -> None:
         raise BadInput(f"tokens is {tokens}; it must be {LEAST_TOKENS} or more")
 
 
+def check_text(file: Path | None) -> None:
+    """What can be refused of a file before anything is loaded."""
+    from divebell.cli.run import decoded
+
+    if file is not None and not decoded(file.read_bytes(), str(file)).strip():
+        raise BadInput(f"{file} has no text; at least {LEAST_TOKENS} tokens are needed")
+
+
 def texts_of(llm: Any, file: Path | None, tokens: int, length: int, seed: int) -> list[list[int]]:
     """Pieces of a file, `length` tokens each, or what the model says when it begins with a random token."""
     if file is None:

@@ -22,13 +22,22 @@ def watched(run: Run, out: Path) -> dict[str, Any]:
     floor, rows, shown = gmac_per_s("bf16") * 1e9, [], run.objective.shown
     with _bar() as bar:
         task = bar.add_task("", total=run.steps, figures="loading")
-        for row, figures in _with_speed(run.train(out), run.plan.multiply_adds / floor):
+        for row, figures in _with_speed(_unless_interrupted(run.train(out)), run.plan.multiply_adds / floor):
             rows.append(row | figures)
             line = _line(row, figures, shown)
             bar.update(task, completed=row["step"] + 1, figures=line)
             if "held_out" in row and not bar.console.is_terminal:  # a log has no bar
                 bar.console.print(f"step {row['step'] + 1} of {run.steps}  {line}  held out {row['held_out']:.4f}")
     return {"out": out, "result": run.result, "steps": run.steps} | (_summary(rows, shown) if rows else {})
+
+
+def _unless_interrupted(rows: Iterator[dict]) -> Iterator[dict]:
+    try:
+        yield from rows
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted; the same command goes on from the last state, of a minute ago at most"
+        ) from None
 
 
 def peak_memory() -> int:

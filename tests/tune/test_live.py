@@ -1,0 +1,38 @@
+"""What the person at hand sees of a run."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from divebell.tune import live
+
+ROW = {"tokens": 10, "seconds": 1.0}
+ROWS = [ROW | {"step": step, "loss": 2.0 - step} for step in range(2)]
+ROWS[1]["held_out"] = 1.5
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Of two steps, of which the last is evaluated."""
+    monkeypatch.setattr(live, "gmac_per_s", lambda dtype: 1.0)
+    plan, objective = SimpleNamespace(multiply_adds=1e6), SimpleNamespace(shown=("loss",))
+    return SimpleNamespace(plan=plan, objective=objective, steps=2, result="adapter", train=lambda out: iter(ROWS))
+
+
+def test_a_log_that_has_no_bar_tells_of_evaluations(run, capsys):
+    figures = live.watched(run, Path("out"))
+    assert figures["loss"] == [2.0, 1.0]
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("step 2 of 2  loss 1.0000" in line and "held out 1.5000" in line for line in lines) == 1
+    assert not any("step 1 of 2" in line for line in lines)
+
+
+def test_who_interrupts_it_is_told_how_it_goes_on(run):
+    def interrupted(out):
+        yield ROWS[0]
+        raise KeyboardInterrupt
+
+    run.train = interrupted
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on from the last state"):
+        live.watched(run, Path("out"))
