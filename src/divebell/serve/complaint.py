@@ -17,7 +17,8 @@ def complaint(error: RequestValidationError) -> Refusal:
     path = _shown(_path(closest, error.body))
     if not path:
         return Refusal(400, "the body must be a JSON object, sent with Content-Type: application/json")
-    return Refusal(400, f"{path}: {_sentence(closest)}", param=path, code=_CODES.get(closest["type"]))
+    details, code = closest.get("ctx", {}).get("details"), _CODES.get(closest["type"])
+    return Refusal(400, f"{path}: {_sentence(closest)}", param=path, code=code, details=details)
 
 
 _CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}

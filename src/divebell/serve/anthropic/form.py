@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from divebell.serve.anthropic.blocks import AssistantMessage, CacheControl, Message, TextBlock, instructions
 from divebell.serve.anthropic.editing import ContextManagement
@@ -10,6 +11,17 @@ from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
 from divebell.serve.question import Question
 from divebell.serve.thinking import Thinking as Wanted
+
+NO_THREADS = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+
+
+def _threadless(thread: object) -> None:
+    """The official SDK's `tool_runner` asks for one, and where these details come, sends the whole conversation."""
+    if thread is not None:
+        raise PydanticCustomError("none_required", "conversations are not kept", {"details": NO_THREADS})
+
+
+Threadless = Annotated[Absent, BeforeValidator(_threadless)]
 
 
 class Tool(Form):
@@ -131,6 +143,7 @@ class MessageForm(CountForm):
     container: Absent = None
     diagnostics: Absent = None
     inference_geo: Absent = None
+    thread: Threadless = None
 
     @property
     def hides_thinking(self) -> bool:
