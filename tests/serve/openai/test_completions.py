@@ -1,7 +1,7 @@
 import openai
 import pytest
 from openai import AsyncOpenAI
-from servers import together
+from servers import CONFIG, together
 
 ASK = {"model": "base", "prompt": "Once upon a time", "max_tokens": 10, "temperature": 0}
 
@@ -77,6 +77,25 @@ def test_log_probabilities_come_in_lists(client, llm):
     streamed = [c.choices[0].logprobs for c in chunks if c.choices[0].logprobs]
     assert [token for part in streamed for token in part.tokens] == logprobs.tokens
     assert [offset for part in streamed for offset in part.text_offset] == logprobs.text_offset
+
+
+@pytest.mark.parametrize("prompt", ["é🤷🏽 x", " x"])
+def test_a_token_s_place_is_that_of_its_text(client, llm, prompt):
+    last = llm.tokenizer.token_text(llm.tokenizer.encode(prompt)[-1])
+    answer = client.completions.create(**ASK | {"prompt": prompt, "max_tokens": 2}, echo=True, logprobs=0)
+    *of_prompt, first, second = answer.choices[0].logprobs.text_offset
+    assert of_prompt[-1] == len(prompt) - len(last)
+    assert first == len(prompt)
+    alone = client.completions.create(**ASK | {"prompt": prompt, "max_tokens": 2}, logprobs=0)
+    assert alone.choices[0].logprobs.text_offset == [0, second - first]
+
+
+def test_a_mark_in_front_of_a_prompt_has_no_place(client, llm, monkeypatch):
+    encode = llm.encode
+    monkeypatch.setattr(llm, "encode", lambda text: [CONFIG["bos_token_id"], *encode(text)])
+    answer = client.completions.create(**ASK | {"prompt": "ab", "max_tokens": 1}, echo=True, logprobs=0)
+    assert answer.choices[0].logprobs.text_offset[:2] == [0, 0]
+    assert answer.choices[0].logprobs.text_offset[-1] == 2
 
 
 def test_answers_come_async(server, direct):

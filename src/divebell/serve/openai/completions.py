@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from divebell.engine.generation import Generation
+from divebell.engine.generation import PRIMING, Generation
 from divebell.serve.admin import service_of
 from divebell.serve.connection import BEGUN, EventStream, while_connected
 from divebell.serve.form import StrictRoute
@@ -41,9 +41,15 @@ class Continuation:
         self.generation = generation
         self.text = prompt if form.echo else ""
         self.finish_reason: str | None = None
-        self._logprobs = LegacyLogprobs(served.llm.tokenizer) if form.logprobs is not None else None
+        self._logprobs = None if form.logprobs is None else self._counted(served.llm.tokenizer, prompt)
         self._echo = self.text
         self._scores = form.echo
+
+    def _counted(self, tokenizer: Tokenizer, prompt: str) -> LegacyLogprobs:
+        """Where the tokenizer puts a mark in front of a prompt, the text does not have it."""
+        ids = self.generation.ids
+        mark = not tokenizer.visible_bytes(ids[0]) and not prompt.startswith(tokenizer.token_text(ids[0]))
+        return LegacyLogprobs(tokenizer, () if self.text else ids[-PRIMING:], hides_first=mark)
 
     def take(self, update: Update) -> dict[str, object]:
         """What an update says, as a choice says it."""
