@@ -162,7 +162,11 @@ def test_a_thread_is_refused_in_the_sdk_s_own_words(client):
     with pytest.raises(ThreadUnsupportedRequestError, match="thread: this field is not supported") as caught:
         client.messages.create(**ASK, extra_body={"thread": {"type": "create"}})
     assert caught.value.details.unsupported == ["thread"]
-    assert client.messages.create(**ASK, extra_body={"thread": None}).content
+
+
+def test_what_is_not_supported_may_be_null(client):
+    nothing = dict.fromkeys(("thread", "compaction", "fallbacks", "billing_policy", "fallback_credit_token"))
+    assert client.messages.create(**ASK, extra_body=nothing).content
 
 
 def test_a_conversation_goes_on_with_what_came_of_a_call(client, server):

@@ -180,7 +180,7 @@ def test_harmless_fields_are_taken(client):
         "prompt_cache_key": "k",
         "safety_identifier": "s",
         "verbosity": "medium",
-        "audio": None,
+        **dict.fromkeys(("audio", "moderation", "prompt_cache_options")),
     }
     assert client.chat.completions.create(**ASK, extra_body=harmless).choices
 

@@ -93,6 +93,8 @@ class CountForm(Form):
     output_config: OutputConfig | None = None
     cache_control: CacheControl | None = None
     context_management: ContextManagement | None = None
+    billing_policy: Absent = None
+    compaction: Absent = None
     mcp_servers: Absent = None
     speed: Literal["standard"] | None = None
 
@@ -142,6 +144,8 @@ class MessageForm(CountForm):
     service_tier: Literal["auto", "standard_only"] | None = None
     container: Absent = None
     diagnostics: Absent = None
+    fallback_credit_token: Absent = None
+    fallbacks: Absent = None
     inference_geo: Absent = None
     thread: Threadless = None
 

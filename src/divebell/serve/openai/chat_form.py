@@ -96,7 +96,9 @@ class ChatForm(Drawing, Templating):
     audio: Absent = None
     function_call: Absent = None
     functions: Absent = None
+    moderation: Absent = None
     prediction: Absent = None
+    prompt_cache_options: Absent = None
     prompt_cache_retention: Absent = None
     web_search_options: Absent = None
 

@@ -65,8 +65,10 @@ class ResponseForm(Form):
     context_management: Absent = None
     conversation: Absent = None
     max_tool_calls: Absent = None
+    moderation: Absent = None
     previous_response_id: Absent = None
     prompt: Absent = None
+    prompt_cache_options: Absent = None
     prompt_cache_retention: Absent = None
     top_logprobs: Absent = None
 
