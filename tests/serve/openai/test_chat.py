@@ -128,6 +128,17 @@ def test_messages_come_in_many_forms(client, server):
     assert answer.usage.prompt_tokens == len(tokenizer.encode(text, add_special_tokens=False))
 
 
+@pytest.mark.parametrize(
+    "said", [{"content": None, "refusal": "No."}, {"content": [{"type": "refusal", "refusal": "No."}]}]
+)
+def test_a_refusal_can_be_sent_back(client, server, said):
+    messages = [*ASK["messages"], {"role": "assistant", **said}, {"role": "user", "content": "And?"}]
+    answer = client.chat.completions.create(**ASK | {"messages": messages, "max_tokens": 1})
+    text = "[user]Hello there[assistant]No.[user]And?[assistant]"
+    tokenizer = server.service.models["small"].llm.tokenizer
+    assert answer.usage.prompt_tokens == len(tokenizer.encode(text, add_special_tokens=False))
+
+
 def test_an_answer_can_be_sent_back_as_the_sdk_writes_it(client):
     message = client.chat.completions.create(**ASK).choices[0].message
     more = [*ASK["messages"], message, {"role": "user", "content": "And?"}]

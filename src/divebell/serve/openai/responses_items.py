@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from divebell.serve.form import Absent, Form
+from divebell.serve.openai.parts import RefusalPart
 from divebell.serve.openai.responses_tools import known_as
 from divebell.serve.openai.tools import Name
 
@@ -20,7 +21,7 @@ class Text(Form):
     logprobs: Nothing | None = None
 
 
-Content = str | list[Text]
+Content = str | list[Annotated[Text | RefusalPart, Field(discriminator="type")]]
 
 
 class MessageItem(Form):
