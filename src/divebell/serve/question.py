@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from divebell.engine.prompt import ChatPrompt
 from divebell.serve.answer import Answer
+from divebell.serve.errors import in_words_of
 from divebell.serve.refusal import Refusal
 from divebell.serve.served import Offer, seeded
 from divebell.serve.thinking import Thinking
@@ -20,7 +21,8 @@ class Question:
     parallel: several calls may come in one answer, if no tool is named. strict: calls follow the schemas even where
     none need come. schema: what the answer is held to where it is no call: a JSON schema, True for any object.
     thinking: what is said of reasoning; None: as the model does. variables: for the chat template, besides. goes_on:
-    the answer is the rest of the last message. options: for `Sampling`. count: how many answers."""
+    the answer is the rest of the last message. options: for `Sampling`. count: how many answers.
+    names: see `in_words_of`."""
 
     messages: Sequence[Mapping[str, object]]
     tools: Tools | None = None
@@ -33,6 +35,7 @@ class Question:
     goes_on: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
     count: int = 1
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def prompt(self, served: Offer) -> ChatPrompt:
         """What the model reads."""
@@ -53,8 +56,9 @@ class Question:
     def answers(self, served: Offer) -> list[Answer]:
         """Those that are wanted, not begun. Refuses what can't be done."""
         prompt, tools = self.prompt(served), self._offered
-        options = served.chat_options(self.options) | self._constraint(served, tools)
-        made = [served.llm.answer(prompt, tools, **each) for each in seeded(options, self.count)]
+        with in_words_of(self.names):
+            options = served.chat_options(self.options) | self._constraint(served, tools)
+            made = [served.llm.answer(prompt, tools, **each) for each in seeded(options, self.count)]
         must_call = self.choice not in ("auto", "none")
         return [Answer(generation, parser, self._several, must_call) for generation, parser in made]
 

@@ -229,6 +229,7 @@ def test_an_error_after_the_beginning_is_an_event(server):
         ({"input": [7]}, "input[0]", "object"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]", "input_text"),
         ({"input": []}, "input", "at least 1"),
+        ({"text": {"format": UNENFORCEABLE}}, "text.format.schema", "not in # can't be enforced"),
         ({"max_output_tokens": 0}, "max_output_tokens", "greater than or equal to 1"),
     ],
 )

@@ -10,8 +10,10 @@ from divebell.serve.anthropic.editing import ContextManagement
 from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
 from divebell.serve.question import Question
+from divebell.serve.refusal import Refusal
 from divebell.serve.thinking import Thinking as Wanted
 
+HELD = dict.fromkeys(("json_schema", "grammar"), "output_config.format.schema")
 NO_THREADS = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 
@@ -113,6 +115,7 @@ class CountForm(Form):
             thinking=self._thinking(),
             goes_on=isinstance(self.messages[-1], AssistantMessage),
             options=options,
+            names={"stop": "stop_sequences"} | (HELD if formatted else {}),
         )
 
     def _thinking(self) -> Wanted | None:
@@ -125,12 +128,20 @@ class CountForm(Form):
     def _choice(self) -> str | dict[str, object]:
         match self.tool_choice:
             case OneTool(name=name):
+                self._check_choice(name)
                 return {"type": "function", "function": {"name": name}}
             case NoTool():
                 return "none"
             case Auto(type="any"):
                 return "required"
         return "auto"
+
+    def _check_choice(self, name: str) -> None:
+        known = [tool.name for tool in self.tools or ()]
+        if known and name not in known:
+            allowed = ", ".join(map(repr, known))
+            message = f"tool_choice.name is {name!r:.80}; it must be the name of one of the tools: {allowed}"
+            raise Refusal(400, message, param="tool_choice.name")
 
 
 class MessageForm(CountForm):

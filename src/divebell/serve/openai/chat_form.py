@@ -118,7 +118,14 @@ class ChatForm(Drawing, Templating):
             goes_on=self.goes_on(self._prefix()),
             options=self.options(limits),
             count=self.n or 1,
+            names=self.names,
         )
+
+    @property
+    def names(self) -> dict[str, str]:
+        fields = {SchemaFormat: "response_format.json_schema.schema", ObjectFormat: "response_format.schema"}
+        field = fields.get(type(self.response_format))
+        return super().names | ({"json_schema": field, "grammar": field} if field else {})
 
     def _schema(self) -> dict[str, object] | bool | None:
         if isinstance(self.response_format, SchemaFormat):

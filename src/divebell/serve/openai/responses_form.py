@@ -87,6 +87,7 @@ class ResponseForm(Form):
             schema=self._schema(),
             thinking=Thinking.by_effort(self.reasoning and self.reasoning.effort, "reasoning.effort"),
             options=self._options(limits),
+            names={} if self._schema() is None else dict.fromkeys(("json_schema", "grammar"), "text.format.schema"),
         )
 
     def _schema(self) -> dict[str, object] | bool | None:
