@@ -1,5 +1,6 @@
 """A conversation to be answered, whichever protocol it came in."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -39,6 +40,7 @@ class Question:
 
     def prompt(self, served: Offer) -> ChatPrompt:
         """What the model reads."""
+        self._check_tools()
         if self.thinking:
             self.thinking.check(served.llm.chat_format)
         self._check_variables(served)
@@ -46,6 +48,12 @@ class Question:
         prompt = served.llm.chat_prompt(self.messages, self._offered, variables, self.goes_on)
         served.limits.check_prompt(len(prompt.ids))
         return prompt
+
+    def _check_tools(self) -> None:
+        counts = Counter(tool["function"]["name"] for tool in self.tools or ())
+        twice = next((name for name, count in counts.items() if count > 1), None)
+        if twice is not None:
+            raise Refusal(400, f"tools: two are called {twice!r:.160}; each needs a name of its own", param="tools")
 
     def _check_variables(self, served: Offer) -> None:
         for name in self.variables:

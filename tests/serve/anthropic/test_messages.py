@@ -343,6 +343,16 @@ def test_models_are_listed_in_its_words(client):
         ({"tools": [{"name": "f", "input_schema": {}, "defer_loading": True}]}, "tools[0].defer_loading"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "messages[0].content[0]"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
+        ({"tools": [ANTHROPIC[0], ANTHROPIC[0]]}, "tools: two are called 'weather'"),
+        (
+            {"tools": ANTHROPIC, "tool_choice": {"type": "tool", "name": "f"}},
+            "tool_choice.name is 'f'; it must be the name of one of the tools: 'weather', 'clock'",
+        ),
+        ({"stop_sequences": [""]}, "stop_sequences has ''"),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": {"not": {}}}}},
+            "output_config.format.schema: not in # can't be enforced",
+        ),
         ({"tool_choice": {"type": "any"}}, "tool_choice: there are no tools to choose from"),
         ({"system": [{"type": "text"}]}, "system[0].text: this field is needed"),
         ({"model": "large"}, "there is no model 'large'"),
