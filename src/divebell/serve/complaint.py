@@ -15,9 +15,10 @@ def complaint(error: RequestValidationError) -> Refusal:
         return Refusal(400, "; ".join(each["msg"] for each in error.errors()))
     closest = max(errors, key=lambda each: (len(_path(each, error.body)), not each["type"].endswith("_type")))
     path = _shown(_path(closest, error.body))
-    if not path:
+    if not path or closest["loc"] == ("body",):
         return Refusal(400, "the body must be a JSON object, sent with Content-Type: application/json")
-    return Refusal(400, f"{path}: {_sentence(closest)}", param=path, code=_CODES.get(closest["type"]))
+    details, code = closest.get("ctx", {}).get("details"), _CODES.get(closest["type"])
+    return Refusal(400, f"{path}: {_sentence(closest)}", param=path, code=code, details=details)
 
 
 _CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}

@@ -1,10 +1,12 @@
 """A conversation to be answered, whichever protocol it came in."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from divebell.engine.prompt import ChatPrompt
 from divebell.serve.answer import Answer
+from divebell.serve.errors import in_words_of
 from divebell.serve.refusal import Refusal
 from divebell.serve.served import Offer, seeded
 from divebell.serve.thinking import Thinking
@@ -20,7 +22,8 @@ class Question:
     parallel: several calls may come in one answer, if no tool is named. strict: calls follow the schemas even where
     none need come. schema: what the answer is held to where it is no call: a JSON schema, True for any object.
     thinking: what is said of reasoning; None: as the model does. variables: for the chat template, besides. goes_on:
-    the answer is the rest of the last message. options: for `Sampling`. count: how many answers."""
+    the answer is the rest of the last message. options: for `Sampling`. count: how many answers.
+    names: see `in_words_of`."""
 
     messages: Sequence[Mapping[str, object]]
     tools: Tools | None = None
@@ -33,9 +36,11 @@ class Question:
     goes_on: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
     count: int = 1
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def prompt(self, served: Offer) -> ChatPrompt:
         """What the model reads."""
+        self._check_tools()
         if self.thinking:
             self.thinking.check(served.llm.chat_format)
         self._check_variables(served)
@@ -43,6 +48,12 @@ class Question:
         prompt = served.llm.chat_prompt(self.messages, self._offered, variables, self.goes_on)
         served.limits.check_prompt(len(prompt.ids))
         return prompt
+
+    def _check_tools(self) -> None:
+        counts = Counter(tool["function"]["name"] for tool in self.tools or ())
+        twice = next((name for name, count in counts.items() if count > 1), None)
+        if twice is not None:
+            raise Refusal(400, f"tools: two are called {twice!r:.160}; each needs a name of its own", param="tools")
 
     def _check_variables(self, served: Offer) -> None:
         for name in self.variables:
@@ -53,8 +64,9 @@ class Question:
     def answers(self, served: Offer) -> list[Answer]:
         """Those that are wanted, not begun. Refuses what can't be done."""
         prompt, tools = self.prompt(served), self._offered
-        options = served.chat_options(self.options) | self._constraint(served, tools)
-        made = [served.llm.answer(prompt, tools, **each) for each in seeded(options, self.count)]
+        with in_words_of(self.names):
+            options = served.chat_options(self.options) | self._constraint(served, tools)
+            made = [served.llm.answer(prompt, tools, **each) for each in seeded(options, self.count)]
         must_call = self.choice not in ("auto", "none")
         return [Answer(generation, parser, self._several, must_call) for generation, parser in made]
 

@@ -1,5 +1,7 @@
 """What a client is told when a request is not served."""
 
+from collections.abc import Mapping
+
 from starlette.exceptions import HTTPException
 
 TOO_LONG = "context_length_exceeded"  # OpenAI's; clients look for it, and shorten a conversation
@@ -18,7 +20,8 @@ REASONS = {
 
 
 class Refusal(HTTPException):
-    """status: of HTTP. param: the field at fault. code: a word for programs. retry_after: seconds."""
+    """status: of HTTP. param: the field at fault. code: a word for programs. retry_after: seconds.
+    details: for programs too, in Anthropic's API."""
 
     def __init__(
         self,
@@ -27,12 +30,13 @@ class Refusal(HTTPException):
         param: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
+        details: Mapping[str, object] | None = None,
     ):
         headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         super().__init__(status, message, headers)
-        self.param, self.code = param, code
+        self.param, self.code, self.details = param, code, details
 
 
 def openai_error(refusal: HTTPException) -> dict[str, object]:
@@ -52,4 +56,6 @@ def anthropic_error(refusal: HTTPException, request_id: str) -> dict[str, object
     reason = REASONS.get(refusal.status_code, "invalid_request_error")
     too_long = "prompt is too long: " if getattr(refusal, "code", None) == TOO_LONG else ""
     message = f"{too_long}{refusal.detail}"
-    return {"type": "error", "error": {"type": reason, "message": message}, "request_id": request_id}
+    details = getattr(refusal, "details", None)
+    error = {"type": reason, "message": message} | ({"details": details} if details else {})
+    return {"type": "error", "error": error, "request_id": request_id}

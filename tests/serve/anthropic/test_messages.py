@@ -5,6 +5,7 @@ import anthropic
 import httpx
 import pytest
 from anthropic import AsyncAnthropic
+from anthropic.types import ThreadUnsupportedRequestError
 from servers import silent, together
 from tools import ANTHROPIC, ROME, call, check
 
@@ -129,6 +130,43 @@ def test_a_required_call_follows_its_schema(client, choice):
     answer = client.messages.create(**ASK | {"max_tokens": 300}, tools=ANTHROPIC[:1], tool_choice=choice)
     [block] = answer.content
     check(block.input)
+
+
+@anthropic.beta_tool
+def weather(city: str, days: int) -> str:
+    """Forecast."""
+    return f"Sunny in {city} for {days} days."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_sdk_s_runner_calls_tools_without_a_thread(client, server, monkeypatch, stream):
+    from tools import saying
+
+    texts, prompts, llm = iter([call("weather", ROME), "It is sunny."]), [], server.service.models["small"].llm
+    answer = llm.answer
+
+    def one_after_another(prompt, *arguments, **options):
+        prompts.append(prompt.text)
+        return answer(prompt, *arguments, **options | {"grammar": saying(next(texts))})
+
+    monkeypatch.setattr(llm, "answer", one_after_another)
+    runner = client.beta.messages.tool_runner(**ASK | {"max_tokens": 300}, tools=[weather], stream=stream)
+    called, said = [turn.get_final_message() if stream else turn for turn in runner]
+    assert [(block.name, block.input) for block in called.content] == [("weather", ROME)]
+    assert [block.text for block in said.content] == ["It is sunny."]
+    assert "[user]Hello[assistant]" in prompts[1]
+    assert "Sunny in Rome for 3 days." in prompts[1]
+
+
+def test_a_thread_is_refused_in_the_sdk_s_own_words(client):
+    with pytest.raises(ThreadUnsupportedRequestError, match="thread: this field is not supported") as caught:
+        client.messages.create(**ASK, extra_body={"thread": {"type": "create"}})
+    assert caught.value.details.unsupported == ["thread"]
+
+
+def test_what_is_not_supported_may_be_null(client):
+    nothing = dict.fromkeys(("thread", "compaction", "fallbacks", "billing_policy", "fallback_credit_token"))
+    assert client.messages.create(**ASK, extra_body=nothing).content
 
 
 def test_a_conversation_goes_on_with_what_came_of_a_call(client, server):
@@ -305,6 +343,16 @@ def test_models_are_listed_in_its_words(client):
         ({"tools": [{"name": "f", "input_schema": {}, "defer_loading": True}]}, "tools[0].defer_loading"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "messages[0].content[0]"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
+        ({"tools": [ANTHROPIC[0], ANTHROPIC[0]]}, "tools: two are called 'weather'"),
+        (
+            {"tools": ANTHROPIC, "tool_choice": {"type": "tool", "name": "f"}},
+            "tool_choice.name is 'f'; it must be the name of one of the tools: 'weather', 'clock'",
+        ),
+        ({"stop_sequences": [""]}, "stop_sequences has ''"),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": {"not": {}}}}},
+            "output_config.format.schema: not in # can't be enforced",
+        ),
         ({"tool_choice": {"type": "any"}}, "tool_choice: there are no tools to choose from"),
         ({"system": [{"type": "text"}]}, "system[0].text: this field is needed"),
         ({"model": "large"}, "there is no model 'large'"),

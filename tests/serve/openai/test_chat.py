@@ -5,6 +5,7 @@ from openai import AsyncOpenAI
 from servers import together
 
 ASK = {"model": "small", "messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 12, "seed": 3}
+TOOL = {"type": "function", "function": {"name": "clock"}}
 
 
 def text_of(chunks, index=0):
@@ -128,6 +129,17 @@ def test_messages_come_in_many_forms(client, server):
     assert answer.usage.prompt_tokens == len(tokenizer.encode(text, add_special_tokens=False))
 
 
+@pytest.mark.parametrize(
+    "said", [{"content": None, "refusal": "No."}, {"content": [{"type": "refusal", "refusal": "No."}]}]
+)
+def test_a_refusal_can_be_sent_back(client, server, said):
+    messages = [*ASK["messages"], {"role": "assistant", **said}, {"role": "user", "content": "And?"}]
+    answer = client.chat.completions.create(**ASK | {"messages": messages, "max_tokens": 1})
+    text = "[user]Hello there[assistant]No.[user]And?[assistant]"
+    tokenizer = server.service.models["small"].llm.tokenizer
+    assert answer.usage.prompt_tokens == len(tokenizer.encode(text, add_special_tokens=False))
+
+
 def test_an_answer_can_be_sent_back_as_the_sdk_writes_it(client):
     message = client.chat.completions.create(**ASK).choices[0].message
     more = [*ASK["messages"], message, {"role": "user", "content": "And?"}]
@@ -180,7 +192,7 @@ def test_harmless_fields_are_taken(client):
         "prompt_cache_key": "k",
         "safety_identifier": "s",
         "verbosity": "medium",
-        "audio": None,
+        **dict.fromkeys(("audio", "moderation", "prompt_cache_options")),
     }
     assert client.chat.completions.create(**ASK, extra_body=harmless).choices
 
@@ -211,6 +223,8 @@ def test_harmless_fields_are_taken(client):
         ({"logit_bias": {"x": 1}}, "logit_bias", "'x' is not a token id"),
         ({"logit_bias": {"99999": 1}}, "logit_bias", "the vocabulary is 0 to 511"),
         ({"logit_bias": {"1": 101}}, "logit_bias.1", "less than or equal to 100"),
+        ({"tools": [TOOL, TOOL]}, "tools", "two are called 'clock'"),
+        ({"stop_token_ids": [512]}, "stop_token_ids", "stop_token_ids has token 512"),
         ({"stop": [""]}, "stop", "a string of at least one character"),
         ({"stop": ["a"] * 65}, "stop", "64"),
         ({"add_generation_prompt": False}, "add_generation_prompt", "the opposite of continue_final_message"),
@@ -271,3 +285,4 @@ def test_garbage_is_refused(server, body, kind):
     answer = httpx.post(f"{server.url}/v1/chat/completions", content=body, headers=headers)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"]
+    assert answer.json()["error"]["param"] != "body"

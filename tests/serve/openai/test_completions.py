@@ -1,7 +1,7 @@
 import openai
 import pytest
 from openai import AsyncOpenAI
-from servers import together
+from servers import CONFIG, together
 
 ASK = {"model": "base", "prompt": "Once upon a time", "max_tokens": 10, "temperature": 0}
 
@@ -79,6 +79,25 @@ def test_log_probabilities_come_in_lists(client, llm):
     assert [offset for part in streamed for offset in part.text_offset] == logprobs.text_offset
 
 
+@pytest.mark.parametrize("prompt", ["é🤷🏽 x", " x"])
+def test_a_token_s_place_is_that_of_its_text(client, llm, prompt):
+    last = llm.tokenizer.token_text(llm.tokenizer.encode(prompt)[-1])
+    answer = client.completions.create(**ASK | {"prompt": prompt, "max_tokens": 2}, echo=True, logprobs=0)
+    *of_prompt, first, second = answer.choices[0].logprobs.text_offset
+    assert of_prompt[-1] == len(prompt) - len(last)
+    assert first == len(prompt)
+    alone = client.completions.create(**ASK | {"prompt": prompt, "max_tokens": 2}, logprobs=0)
+    assert alone.choices[0].logprobs.text_offset == [0, second - first]
+
+
+def test_a_mark_in_front_of_a_prompt_has_no_place(client, llm, monkeypatch):
+    encode = llm.encode
+    monkeypatch.setattr(llm, "encode", lambda text: [CONFIG["bos_token_id"], *encode(text)])
+    answer = client.completions.create(**ASK | {"prompt": "ab", "max_tokens": 1}, echo=True, logprobs=0)
+    assert answer.choices[0].logprobs.text_offset[:2] == [0, 0]
+    assert answer.choices[0].logprobs.text_offset[-1] == 2
+
+
 def test_answers_come_async(server, direct):
     async def streamed():
         async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
@@ -118,12 +137,13 @@ def test_as_many_tokens_as_fit(client):
         ({"suffix": "x"}, "suffix", "this model has no tokens for filling in a middle"),
         ({"suffix": "x", "echo": True}, "suffix", "echo=true"),
         ({"suffix": "x", "prompt": [1, 2]}, "suffix", "needs a prompt that is text"),
-        ({"stop_token_ids": [512]}, "stop_ids", "the vocabulary is 0 to 511"),
+        ({"stop_token_ids": [512]}, "stop_token_ids", "stop_token_ids has token 512; the vocabulary is 0 to 511"),
         ({"max_tokens": -2}, "max_tokens", "greater than or equal to -1"),
         ({"best_of": 3}, "best_of", "only as many as n"),
         ({"prompt": []}, "prompt", "has 0 prompts"),
-        ({"prompt": ""}, None, "the prompt is empty"),
-        ({"prompt": [512]}, None, "token id 512 is not in the vocabulary"),
+        ({"prompt": ""}, "prompt", "the prompt is empty"),
+        ({"prompt": [512]}, "prompt", "token id 512 is not in the vocabulary"),
+        ({"prompt": [[1], []]}, "prompt", "the prompt is empty"),
         ({"prompt": [-1]}, "prompt[0]", "greater than or equal to 0"),
         ({"prompt": {"a": 1}}, "prompt", ""),
         ({"prompt": ["x"] * 129}, "prompt", "has 129 prompts; give 1 to 128"),

@@ -13,6 +13,9 @@ TOOLS = [
     {"type": "function", "name": "weather", "description": "Forecast.", "parameters": PARAMETERS, "strict": True},
     {"type": "function", "name": "clock", "parameters": {"type": "object", "properties": {}}, "strict": False},
 ]
+ASKED = {"role": "user", "content": "And?"}
+UNENFORCEABLE = {"type": "json_schema", "name": "n", "schema": {"not": {}}}
+CALLED = {"type": "function_call", "call_id": "c", "name": "clock", "arguments": "{}"}
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,30 @@ def test_calls_are_items(client, says):
     assert len(client.responses.create(**ask, parallel_tool_calls=False).output) == 2
 
 
+def test_a_call_that_is_cut_off_is_incomplete(client, says):
+    says(call("weather", ROME))
+    ask = ASK | {"tools": TOOLS, "max_output_tokens": 300}
+    needed = client.responses.create(**ask).usage.output_tokens
+    with client.responses.stream(**ask | {"max_output_tokens": needed - 18}) as stream:
+        events = list(stream)
+    [item] = events[-1].response.output
+    assert (events[-1].type, item.type, item.status) == ("response.incomplete", "function_call", "incomplete")
+    assert [event.item.status for event in events if event.type == "response.output_item.done"] == ["incomplete"]
+
+
+def test_a_refusal_can_be_sent_back(client, server):
+    said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    answer = client.responses.create(**ASK | {"input": [{"role": "user", "content": "Hi"}, said, ASKED]})
+    text = "[user]Hi[assistant]No.[user]And?[assistant]"
+    tokenizer = server.service.models["small"].llm.tokenizer
+    assert answer.usage.input_tokens == len(tokenizer.encode(text, add_special_tokens=False))
+
+
+def test_what_is_not_supported_may_be_null(client):
+    nothing = dict.fromkeys(("moderation", "prompt_cache_options", "prompt_cache_retention", "conversation"))
+    assert client.responses.create(**ASK, extra_body=nothing).output_text
+
+
 def test_a_required_call_follows_its_schema(client):
     choice = {"type": "function", "name": "weather"}
     options = {"tools": TOOLS, "tool_choice": choice, "max_output_tokens": 300, "parallel_tool_calls": False}
@@ -173,9 +200,13 @@ def test_an_error_after_the_beginning_is_an_event(server):
         answer = httpx.post(f"{server.url}/v1/responses", json=ASK | {"stream": True, "input": "Something new"})
     finally:
         model.step = forward
-    last = json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))
-    assert last["type"] == "error"
-    assert "an error of ours" in last["message"]
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert [event["type"] for event in events][-2:] == ["error", "response.failed"]
+    assert "an error of ours" in events[-2]["message"]
+    response = events[-1]["response"]
+    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+    assert response["error"]["message"] == events[-2]["message"]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
 @pytest.mark.parametrize(
@@ -191,9 +222,14 @@ def test_an_error_after_the_beginning_is_an_event(server):
         ({"include": ["file_search_call.results"]}, "include[0]", "reasoning.encrypted_content"),
         ({"mood": 1}, "mood", "not known"),
         ({"tools": [{"type": "web_search"}]}, "tools[0]", "'function', 'namespace'"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type", ""),
-        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type", "input_text"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", "'message', 'function_call'"),
+        ({"input": [CALLED | {"arguments": {"a": 1}}]}, "input[0].arguments", "a valid string"),
+        ({"input": [{"type": "reasoning", "summary": [{}]}]}, "input[0].summary", "at most 0 items"),
+        ({"input": [{"role": "user", "content": 7}]}, "input[0].content", ""),
+        ({"input": [7]}, "input[0]", "object"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]", "input_text"),
         ({"input": []}, "input", "at least 1"),
+        ({"text": {"format": UNENFORCEABLE}}, "text.format.schema", "not in # can't be enforced"),
         ({"max_output_tokens": 0}, "max_output_tokens", "greater than or equal to 1"),
     ],
 )

@@ -74,8 +74,12 @@ def test_other_forms_too(client, given, allowed):
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema: this field is needed"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"not": {}}}}},
-            "json_schema: not in # can't be enforced",
+            "response_format.json_schema.schema: not in # can't be enforced",
         ),
+        ({"response_format": {"type": "json_object", "schema": {"not": {}}}}, "response_format.schema: not in #"),
+        ({"structured_outputs": {"json": {"not": {}}}}, "structured_outputs.json: not in #"),
+        ({"structured_outputs": {"regex": "("}}, "structured_outputs.regex: "),
+        ({"json_schema": {"not": {}}}, "json_schema: not in #"),
         ({"structured_outputs": {}}, "has 0 of json, json_object, regex, choice and grammar; give one"),
         ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "has 2 of json"),
         ({"structured_outputs": {"json": "{"}}, "structured_outputs.json: is not JSON"),

@@ -2,14 +2,28 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from divebell.serve.anthropic.blocks import AssistantMessage, CacheControl, Message, TextBlock, instructions
 from divebell.serve.anthropic.editing import ContextManagement
 from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
 from divebell.serve.question import Question
+from divebell.serve.refusal import Refusal
 from divebell.serve.thinking import Thinking as Wanted
+
+HELD = dict.fromkeys(("json_schema", "grammar"), "output_config.format.schema")
+NO_THREADS = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+
+
+def _threadless(thread: object) -> None:
+    """The official SDK's `tool_runner` asks for one, and where these details come, sends the whole conversation."""
+    if thread is not None:
+        raise PydanticCustomError("none_required", "conversations are not kept", {"details": NO_THREADS})
+
+
+Threadless = Annotated[Absent, BeforeValidator(_threadless)]
 
 
 class Tool(Form):
@@ -81,6 +95,8 @@ class CountForm(Form):
     output_config: OutputConfig | None = None
     cache_control: CacheControl | None = None
     context_management: ContextManagement | None = None
+    billing_policy: Absent = None
+    compaction: Absent = None
     mcp_servers: Absent = None
     speed: Literal["standard"] | None = None
 
@@ -99,6 +115,7 @@ class CountForm(Form):
             thinking=self._thinking(),
             goes_on=isinstance(self.messages[-1], AssistantMessage),
             options=options,
+            names={"stop": "stop_sequences"} | (HELD if formatted else {}),
         )
 
     def _thinking(self) -> Wanted | None:
@@ -111,12 +128,20 @@ class CountForm(Form):
     def _choice(self) -> str | dict[str, object]:
         match self.tool_choice:
             case OneTool(name=name):
+                self._check_choice(name)
                 return {"type": "function", "function": {"name": name}}
             case NoTool():
                 return "none"
             case Auto(type="any"):
                 return "required"
         return "auto"
+
+    def _check_choice(self, name: str) -> None:
+        known = [tool.name for tool in self.tools or ()]
+        if known and name not in known:
+            allowed = ", ".join(map(repr, known))
+            message = f"tool_choice.name is {name!r:.80}; it must be the name of one of the tools: {allowed}"
+            raise Refusal(400, message, param="tool_choice.name")
 
 
 class MessageForm(CountForm):
@@ -130,7 +155,10 @@ class MessageForm(CountForm):
     service_tier: Literal["auto", "standard_only"] | None = None
     container: Absent = None
     diagnostics: Absent = None
+    fallback_credit_token: Absent = None
+    fallbacks: Absent = None
     inference_geo: Absent = None
+    thread: Threadless = None
 
     @property
     def hides_thinking(self) -> bool:

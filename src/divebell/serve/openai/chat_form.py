@@ -10,6 +10,7 @@ from divebell.serve.form import Absent, Form
 from divebell.serve.limits import Limits
 from divebell.serve.openai.fields import MOST_TOP_LOGPROBS, Drawing
 from divebell.serve.openai.names import Participant, told_apart
+from divebell.serve.openai.parts import RefusalPart
 from divebell.serve.openai.templating import Templating
 from divebell.serve.openai.tools import (
     CacheControl,
@@ -32,6 +33,7 @@ class TextPart(Form):
 
 
 Content = str | list[TextPart]
+AssistantPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 
 
 class Instructions(Form):
@@ -53,12 +55,12 @@ class Answered(Form):
     """
 
     role: Literal["assistant"]
-    content: Content | None = None
+    content: str | list[AssistantPart] | None = None
     reasoning_content: str | None = None
     tool_calls: list[Call] | None = None
     prefix: bool | None = None
     name: Participant | None = None
-    refusal: Absent = None
+    refusal: str | None = None
     audio: Absent = None
     function_call: Absent = None
     annotations: Annotated[list, Field(max_length=0)] | None = None
@@ -96,7 +98,9 @@ class ChatForm(Drawing, Templating):
     audio: Absent = None
     function_call: Absent = None
     functions: Absent = None
+    moderation: Absent = None
     prediction: Absent = None
+    prompt_cache_options: Absent = None
     prompt_cache_retention: Absent = None
     web_search_options: Absent = None
 
@@ -114,7 +118,14 @@ class ChatForm(Drawing, Templating):
             goes_on=self.goes_on(self._prefix()),
             options=self.options(limits),
             count=self.n or 1,
+            names=self.names,
         )
+
+    @property
+    def names(self) -> dict[str, str]:
+        fields = {SchemaFormat: "response_format.json_schema.schema", ObjectFormat: "response_format.schema"}
+        field = fields.get(type(self.response_format))
+        return super().names | ({"json_schema": field, "grammar": field} if field else {})
 
     def _schema(self) -> dict[str, object] | bool | None:
         if isinstance(self.response_format, SchemaFormat):
@@ -153,9 +164,12 @@ def conversation(messages: Iterable[Form]) -> list[dict[str, object]]:
     return told_apart([plain(message) for message in messages])
 
 
-def plain(message: Form) -> dict[str, object]:
-    left_out = {"annotations": True, "prefix": True, "tool_calls": {"__all__": {"index"}}}
-    message = message.model_dump(exclude_none=True, exclude=left_out)
-    if isinstance(message.get("content"), list):
-        message["content"] = "".join(part["text"] for part in message["content"])
-    return message
+def plain(message: Message) -> dict[str, object]:
+    left_out = {"content": True, "refusal": True, "annotations": True, "prefix": True}
+    told = message.model_dump(exclude_none=True, exclude=left_out | {"tool_calls": {"__all__": {"index"}}})
+    content = message.content
+    if isinstance(content, list):
+        content = "".join(part.text for part in content)
+    if refusal := getattr(message, "refusal", None):
+        content = f"{content or ''}{refusal}"
+    return told if content is None else told | {"content": content}

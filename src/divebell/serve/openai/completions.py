@@ -1,14 +1,15 @@
 """/v1/completions."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from divebell.engine.generation import Generation
+from divebell.engine.generation import PRIMING, Generation
 from divebell.serve.admin import service_of
 from divebell.serve.connection import BEGUN, EventStream, while_connected
+from divebell.serve.errors import in_words_of
 from divebell.serve.form import StrictRoute
 from divebell.serve.frames import DONE, WAITING, answered, failed, frame, head, timings, usage
 from divebell.serve.job import Update
@@ -16,6 +17,7 @@ from divebell.serve.openai.completions_form import CompletionForm
 from divebell.serve.openai.logprobs import LegacyLogprobs
 from divebell.serve.receipt import receipt_of
 from divebell.serve.record import Record, record_of
+from divebell.serve.refusal import Refusal
 from divebell.serve.served import Offer, seeded
 from divebell.text.infill import infill_ends, infill_prompt
 from divebell.text.tokenizer import Tokenizer
@@ -41,9 +43,15 @@ class Continuation:
         self.generation = generation
         self.text = prompt if form.echo else ""
         self.finish_reason: str | None = None
-        self._logprobs = LegacyLogprobs(served.llm.tokenizer) if form.logprobs is not None else None
+        self._logprobs = None if form.logprobs is None else self._counted(served.llm.tokenizer, prompt)
         self._echo = self.text
         self._scores = form.echo
+
+    def _counted(self, tokenizer: Tokenizer, prompt: str) -> LegacyLogprobs:
+        """Where the tokenizer puts a mark in front of a prompt, the text does not have it."""
+        ids = self.generation.ids
+        mark = not tokenizer.visible_bytes(ids[0]) and not prompt.startswith(tokenizer.token_text(ids[0]))
+        return LegacyLogprobs(tokenizer, () if self.text else ids[-PRIMING:], hides_first=mark)
 
     def take(self, update: Update) -> dict[str, object]:
         """What an update says, as a choice says it."""
@@ -70,10 +78,20 @@ def prepare(served: Offer, form: CompletionForm) -> list[Continuation]:
     for prompt in form.prompts():
         ids = served.llm.encode(read(form, prompt, tokenizer)) if isinstance(prompt, str) else prompt
         served.limits.check_prompt(len(ids))
+        _check_ids(ids, served.llm.vocabulary)
         text = prompt if isinstance(prompt, str) else tokenizer.decode(prompt, skip_special_tokens=False)
-        for each in seeded(options, form.n or 1):
-            continued.append(Continuation(served, form, served.llm.continuation(ids, **each), text))
+        with in_words_of(form.names):
+            made = [served.llm.continuation(ids, **each) for each in seeded(options, form.n or 1)]
+        continued += [Continuation(served, form, generation, text) for generation in made]
     return continued
+
+
+def _check_ids(ids: Sequence[int], vocabulary: int) -> None:
+    if not ids:
+        raise Refusal(400, "prompt: the prompt is empty; give at least one token", param="prompt")
+    if max(ids) >= vocabulary:
+        message = f"prompt: token id {max(ids)} is not in the vocabulary, which is 0 to {vocabulary - 1}"
+        raise Refusal(400, message, param="prompt")
 
 
 def read(form: CompletionForm, prompt: str, tokenizer: Tokenizer) -> str:

@@ -50,6 +50,12 @@ class Drawing(Form):
     user: str | None = None
 
     @property
+    def names(self) -> dict[str, str]:
+        """Of options that the request has under other names: see `in_words_of`."""
+        fields = {"json_schema": "json", "regex": "regex", "grammar": "grammar"} if self.structured_outputs else {}
+        return {"stop_ids": "stop_token_ids"} | {name: f"structured_outputs.{own}" for name, own in fields.items()}
+
+    @property
     def wants_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 

@@ -1,6 +1,6 @@
 """Log-probabilities, in the two forms that OpenAI's API has."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from divebell.engine.sampler import TokenLogprob
 from divebell.text.tokenizer import Tokenizer
@@ -32,10 +32,17 @@ def shown(token_id: int, tokenizer: Tokenizer) -> str:
 
 
 class LegacyLogprobs:
-    """Completions': a list for each kind of figure. Offsets are in characters of the text."""
+    """Completions': a list for each kind of figure. Offsets are in characters of the text: of a token in the middle of
+    one, where it begins.
 
-    def __init__(self, tokenizer: Tokenizer):
-        self._tokenizer, self._offset = tokenizer, 0
+    before: the last tokens in front of the text. hides_first: the first token has no text there.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = (), hides_first: bool = False):
+        self._tokenizer, self._offset, self._hides_first = tokenizer, 0, hides_first
+        self._detokenizer = tokenizer.detokenizer(skip_special_tokens=False)
+        for token_id in before:
+            self._detokenizer.push(token_id)
 
     def of(self, logprobs: Iterable[TokenLogprob | None], first: int) -> dict[str, list]:
         """The next ones. None: the token `first` of a prompt, which nothing comes before."""
@@ -46,7 +53,8 @@ class LegacyLogprobs:
             fields["token_logprobs"].append(max(one.logprob, LEAST) if one else None)
             fields["top_logprobs"].append(self._top(one) if one else None)
             fields["text_offset"].append(self._offset)
-            self._offset += len(self._tokenizer.token_text(token_id))
+            if one or not self._hides_first:
+                self._offset += len(self._detokenizer.push(token_id))
         return fields
 
     def _top(self, one: TokenLogprob) -> dict[str, float]:

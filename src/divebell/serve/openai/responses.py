@@ -44,10 +44,12 @@ class Telling:
     def __init__(self, form: ResponseForm, served: Offer, answer: Answer):
         self.answer, self.output = answer, Output(form.called.calls)
         self._form, self._served = form, served
+        self._error: dict[str, str] | None = None
         self._id, self._created, self._number = f"resp_{uuid4().hex}", int(time.time()), 0
 
     def take(self, update) -> list[str]:
-        return [self.frame(told) for event in self.answer.take(update) for told in self.output.of(event)]
+        cut = update.finish_reason == "length"
+        return [self.frame(told) for event in self.answer.take(update) for told in self.output.of(event, cut)]
 
     def begin(self) -> list[str]:
         return [self._state("created", "in_progress"), self.waiting()]
@@ -63,19 +65,23 @@ class Telling:
         return [*closed, self._state(status, status)]
 
     def failed(self, error: Exception) -> str:
+        """Two events: some clients look for the one, Codex for the other."""
         problem = openai_error(as_refusal(error))["error"]
-        return self.frame({"type": "error"} | {name: problem[name] for name in ("code", "message", "param")})
+        event = {"type": "error"} | {name: problem[name] for name in ("code", "message", "param")}
+        told = [self.frame(each) for each in (*self.output.close("incomplete"), event)]
+        self._error = {"code": "server_error", "message": problem["message"]}
+        return "".join([*told, self._state("failed", "failed")])
 
     def response(self, status: str) -> dict[str, Any]:
         """The whole object, as it stands."""
         form = self._form
-        ended = status != "in_progress"
+        ended = status in ("completed", "incomplete")
         return {name: getattr(form, name) for name in ECHOED} | {
             "id": self._id,
             "object": "response",
             "created_at": self._created,
             "status": status,
-            "error": None,
+            "error": self._error,
             "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
             "output": self.output.items,
             "parallel_tool_calls": form.parallel_tool_calls is not False,

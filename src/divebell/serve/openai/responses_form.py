@@ -65,8 +65,10 @@ class ResponseForm(Form):
     context_management: Absent = None
     conversation: Absent = None
     max_tool_calls: Absent = None
+    moderation: Absent = None
     previous_response_id: Absent = None
     prompt: Absent = None
+    prompt_cache_options: Absent = None
     prompt_cache_retention: Absent = None
     top_logprobs: Absent = None
 
@@ -85,6 +87,7 @@ class ResponseForm(Form):
             schema=self._schema(),
             thinking=Thinking.by_effort(self.reasoning and self.reasoning.effort, "reasoning.effort"),
             options=self._options(limits),
+            names={} if self._schema() is None else dict.fromkeys(("json_schema", "grammar"), "text.format.schema"),
         )
 
     def _schema(self) -> dict[str, object] | bool | None:

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from divebell.serve.form import Absent, Form
+from divebell.serve.openai.parts import RefusalPart
 from divebell.serve.openai.responses_tools import known_as
 from divebell.serve.openai.tools import Name
 
@@ -20,7 +21,7 @@ class Text(Form):
     logprobs: Nothing | None = None
 
 
-Content = str | list[Text]
+Content = str | list[Annotated[Text | RefusalPart, Field(discriminator="type")]]
 
 
 class MessageItem(Form):
@@ -60,10 +61,17 @@ class ReasoningItem(Form):
     encrypted_content: Absent = None
 
 
-Item = MessageItem | CallItem | OutputItem | ReasoningItem
+def _typed(item: object) -> object:
+    """A message need not say that it is one."""
+    return {"type": "message", **item} if isinstance(item, dict) else item
 
 
-def conversation(instructions: str | None, items: str | Iterable[Item]) -> list[dict[str, object]]:
+Item = Annotated[
+    Annotated[MessageItem | CallItem | OutputItem | ReasoningItem, Field(discriminator="type")], BeforeValidator(_typed)
+]
+
+
+def conversation(instructions: str | None, items: str | Iterable[Form]) -> list[dict[str, object]]:
     """As `LLM.chat` has it; what an assistant thought, said and called in a row is one message."""
     messages: list[dict[str, Any]] = [{"role": "system", "content": instructions}] if instructions else []
     if isinstance(items, str):
@@ -82,7 +90,7 @@ def _goes_on(message: dict[str, Any], fields: dict[str, Any]) -> bool:
     return message["role"] == "assistant" and not any(message.get(name) for name in fields if name != "tool_calls")
 
 
-def _plain(item: Item) -> tuple[str, dict[str, Any]]:
+def _plain(item: Form) -> tuple[str, dict[str, Any]]:
     match item:
         case MessageItem():
             return item.role, {"content": joined(item.content)}

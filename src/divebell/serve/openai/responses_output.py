@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from divebell.text.events import CallArguments, CallEnd, CallStart, Content, Event, Reasoning
+from divebell.text.tools import is_object
 
 Told = list[dict[str, Any]]  # events of a stream, without their numbers
 
@@ -18,8 +19,8 @@ class Output:
         self._calls = calls
         self._open = False
 
-    def of(self, event: Event) -> Told:
-        """What an event of the answer adds."""
+    def of(self, event: Event, cut: bool = False) -> Told:
+        """What an event of the answer adds. cut: it is of the end of an answer that was cut off."""
         match event:
             case Reasoning(text) if text:
                 return [*self._within("reasoning", _reasoning), self._grow("reasoning_text", text)]
@@ -31,7 +32,7 @@ class Output:
                 self.items[-1]["arguments"] += text
                 return [self._told("function_call_arguments.delta", delta=text)]
             case CallEnd():
-                return self.close()
+                return self.close("incomplete" if cut and not is_object(self.items[-1]["arguments"]) else "completed")
         return []
 
     def close(self, status: str = "completed") -> Told:

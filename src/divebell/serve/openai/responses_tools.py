@@ -56,8 +56,6 @@ class Tools:
 
     def _add(self, namespace: str | None, function: FunctionTool) -> None:
         name = known_as(namespace, function.name)
-        if name in self.calls:
-            raise Refusal(400, f"tools: two are called {name!r:.160}; each needs a name of its own", param="tools")
         self.calls[name] = namespace, function.name
         self.plain.append(function.plain(name))
         self.strict = self.strict or bool(function.strict)
