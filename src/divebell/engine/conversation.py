@@ -50,7 +50,8 @@ class Reply(Iterator[Piece]):
 
     @property
     def _cut(self) -> bool:
-        return self._stream.generation.finish_reason == "length"
+        generation = self._stream.generation
+        return generation.finish_reason == "length" or generation.text.stop is not None
 
     @property
     def completion(self) -> Completion:

@@ -51,8 +51,8 @@ class Parser:
     def flush(self, cut: bool = False, must_call: bool = False) -> list[Event]:
         """What was held back, when no more text comes.
 
-        cut: the text was cut off. Where calls came, or with `must_call` had to come, what looks like the beginning of
-        one is not content then.
+        cut: the text was cut off, by its length or a stop string. Where calls came, or with `must_call` had to come,
+        what looks like the beginning of one is not content then.
         """
         self._reader.ended = True
         begun = cut and (must_call or self._calls.begun)

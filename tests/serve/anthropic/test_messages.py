@@ -120,6 +120,8 @@ def test_calls_are_blocks(client, server, monkeypatch):
     assert [(block.name, block.input) for block in final.content[1:]] == [("weather", ROME), ("clock", {})]
     one = client.messages.create(**ask, tool_choice={"type": "auto", "disable_parallel_tool_use": True})
     assert [block.type for block in one.content] == ["text", "tool_use"]
+    broken = client.messages.create(**ask, stop_sequences=["days"])
+    assert (broken.stop_reason, broken.stop_sequence) == ("stop_sequence", "days")
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def test_without_parallel_calls_there_is_one(client):
     assert len(calls_of(told(client, TWO, parallel_tool_calls=False, stream=True))) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_a_stop_string_breaks_off_is_not_to_be_made(client, stream):
+    answer = told(client, TWO, stop=["days"], stream=stream)
+    reason = [*answer][-1].choices[0].finish_reason if stream else answer.choices[0].finish_reason
+    assert reason == "stop"
+
+
 def test_what_only_looks_like_a_call_stays_text(client):
     for text in ("<tool_call> is a mark", "<tool_call>{}</tool_call>", "<tool_"):
         choice = told(client, text).choices[0]
