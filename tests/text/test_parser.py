@@ -3,10 +3,11 @@ import json
 import random
 
 import pytest
-from answers import DIALECTS, THINK, TOOLS, call, events, joined, parsed, parser
+from answers import DIALECTS, THINK, TOOLS, call, described, events, joined, parsed, parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from divebell.text.dialects.dialect import LONGEST_NAME
 from divebell.text.events import CallArguments, CallStart, Content, Reasoning
 from divebell.text.parser import Parser
 from divebell.text.tools import WrittenCall, tools_of
@@ -65,6 +66,15 @@ def test_a_name_that_no_tool_has(dialect):
     """A call for the client to refuse; but without a mark it is some JSON."""
     text = dialect.written([WrittenCall("get_whether", '{"city": "x"}')])
     assert parsed(text, dialect) == ([("content", text)] if dialect.bare else [call("get_whether", city="x")])
+
+
+@dialects
+def test_the_longest_name(dialect):
+    name = "n" * LONGEST_NAME
+    text = dialect.written([WrittenCall(name, "{}")])
+    tools = tools_of([described(name)])
+    for pieces in ([text], text):
+        assert joined(events(Parser(dialect, tools=tools), pieces)) == [call(name)]
 
 
 @dialects

@@ -116,6 +116,11 @@ def test_a_conversation_goes_on_with_what_came_of_a_call(client, server):
         ({"tool_choice": "any"}, "tool_choice", "'auto', 'none' or 'required'"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'function'"),
         ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name", "at least 1"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "my tool"}}]},
+            "tools[0].function.name",
+            "without spaces",
+        ),
         ({"tools": [{"type": "function", "function": {"name": "f", "x": 1}}]}, "tools[0].function.x", "not known"),
         (
             {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},

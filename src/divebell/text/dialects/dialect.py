@@ -10,7 +10,6 @@ from divebell.text.reader import Reader, Steps
 from divebell.text.tools import Tool, WrittenCall
 
 LONGEST_NAME = 128
-NOT_IN_NAMES = set("\"'<>{}[]()|｜`\\,;=")
 
 
 class Calls:
@@ -47,11 +46,6 @@ class Calls:
         properties = self._schemas.get(self._name, {}).get("properties")
         schema = properties.get(parameter) if isinstance(properties, dict) else None
         return isinstance(schema, dict) and schema.get("type") == "string"
-
-
-def is_name(text: str | None) -> bool:
-    """Whether this could be the name of a tool, even of one that is not there."""
-    return bool(text) and text.isprintable() and not NOT_IN_NAMES & set(text) and not any(map(str.isspace, text))
 
 
 def pass_end(reader: Reader, close: str, *others: str) -> Steps[None]:
