@@ -18,6 +18,7 @@ def test_what_the_events_of_an_answer_add_up_to():
         answer.add(event)
     assert (answer.text, answer.reasoning) == ("ab", "")
     assert answer.tool_calls == (ToolCall("f", "{}"), ToolCall("g", "", "7"))
+    assert answer.items == [Reasoning(""), Content("a"), answer.tool_calls[0], Content("b"), answer.tool_calls[1]]
 
 
 class Told:

@@ -124,6 +124,15 @@ def test_calls_are_blocks(client, server, monkeypatch):
     assert (broken.stop_reason, broken.stop_sequence) == ("stop_sequence", "days")
 
 
+def test_blocks_come_in_the_order_of_the_stream(client, server, monkeypatch):
+    saying(monkeypatch, server, f"Look: {call('clock', {})} Then more.")
+    ask = ASK | {"tools": ANTHROPIC, "max_tokens": 300}
+    with client.messages.stream(**ask) as stream:
+        streamed = stream.get_final_message().content
+    for content in (client.messages.create(**ask).content, streamed):
+        assert [getattr(block, "text", block.type) for block in content] == ["Look:", "tool_use", " Then more."]
+
+
 @pytest.mark.parametrize(
     "choice", [{"type": "tool", "name": "weather"}, {"type": "any", "disable_parallel_tool_use": True}]
 )

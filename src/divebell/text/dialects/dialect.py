@@ -13,12 +13,13 @@ LONGEST_NAME = 128
 
 
 class Calls:
-    """The calls of one answer, numbered as they begin."""
+    """The calls of one answer, numbered as they begin. open: whether one has begun that has not ended."""
 
     def __init__(self, reader: Reader, tools: Sequence[Tool]):
         self._reader = reader
         self._schemas = {tool.name: tool.schema for tool in tools}
         self._index = -1
+        self.open = False
         self._name = ""
 
     @property
@@ -32,13 +33,14 @@ class Calls:
     def begin(self, name: str, id: str | None = None) -> CallStart:
         """From here on it is a call, whatever follows."""
         self._reader.settle()
-        self._index, self._name = self._index + 1, name
+        self._index, self._name, self.open = self._index + 1, name, True
         return CallStart(self._index, name, id)
 
     def arguments(self, text: str) -> CallArguments:
         return CallArguments(self._index, text)
 
     def end(self) -> CallEnd:
+        self.open = False
         return CallEnd(self._index)
 
     def is_text(self, parameter: str) -> bool:
