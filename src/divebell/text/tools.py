@@ -92,12 +92,19 @@ def arguments_text(arguments: object) -> str:
 
 
 def arguments_mapping(arguments: object) -> dict:
-    return arguments if isinstance(arguments, dict) else json.loads(arguments_text(arguments))
+    """Halves of surrogate pairs in JSON text, which no encoding can hold, become U+FFFD."""
+    if isinstance(arguments, dict):
+        return arguments
+    said = json.dumps(json.loads(arguments_text(arguments)), ensure_ascii=False)
+    return json.loads(said.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def is_object(text: object) -> bool:
+    """Whether it is JSON text of one; NaN and infinities are not JSON."""
     try:
-        return isinstance(json.loads(text), dict)
+        found = json.loads(text)
+        json.dumps(found, allow_nan=False)
+        return isinstance(found, dict)
     except (ValueError, TypeError, RecursionError):
         return False
 
