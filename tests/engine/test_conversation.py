@@ -18,14 +18,15 @@ def test_what_the_events_of_an_answer_add_up_to():
         answer.add(event)
     assert (answer.text, answer.reasoning) == ("ab", "")
     assert answer.tool_calls == (ToolCall("f", "{}"), ToolCall("g", "", "7"))
+    assert answer.items == [Reasoning(""), Content("a"), answer.tool_calls[0], Content("b"), answer.tool_calls[1]]
 
 
 class Told:
     """A stream of pieces that are there already."""
 
-    def __init__(self, pieces, finish_reason):
+    def __init__(self, pieces, finish_reason, stop=None):
         self._pieces = iter(pieces)
-        self.generation = SimpleNamespace(finish_reason=finish_reason)
+        self.generation = SimpleNamespace(finish_reason=finish_reason, text=SimpleNamespace(stop=stop))
         usage, receipt = Usage(1, 1), Receipt(1, 0, 1, 1, 0, 0, 0.0, 0.0, 0.0, 0)
         self.completion = Completion("", (), None, finish_reason, usage, receipt)
 
@@ -37,8 +38,9 @@ class Told:
 def test_the_beginning_of_a_second_call_is_no_text_where_the_answer_is_cut_off(begun):
     call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>\n'
     tools = [Tool("f", {}, {})]
-    cut = Reply(Told([call, begun], "length"), Parser(hermes.DIALECT, tools=tools))
-    assert [piece.text for piece in cut] == []
-    assert (cut.completion.text, len(cut.completion.tool_calls)) == ("", 1)
+    for told in (Told([call, begun], "length"), Told([call, begun], "stop", stop=".")):
+        cut = Reply(told, Parser(hermes.DIALECT, tools=tools))
+        assert [piece.text for piece in cut] == []
+        assert (cut.completion.text, len(cut.completion.tool_calls)) == ("", 1)
     ended = Reply(Told([call, begun], "stop"), Parser(hermes.DIALECT, tools=tools))
     assert "".join(piece.text for piece in ended) == ended.completion.text == begun

@@ -3,11 +3,12 @@ import json
 import random
 
 import pytest
-from answers import DIALECTS, THINK, TOOLS, call, events, joined, parsed, parser
+from answers import DIALECTS, THINK, TOOLS, call, described, events, joined, parsed, parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from divebell.text.events import CallArguments, CallStart, Content, Reasoning
+from divebell.text.dialects.dialect import LONGEST_NAME
+from divebell.text.events import CallArguments, CallEnd, CallStart, Content, Reasoning
 from divebell.text.parser import Parser
 from divebell.text.tools import WrittenCall, tools_of
 
@@ -31,8 +32,31 @@ def test_calls_at_every_split(dialect):
 def test_text_around_calls(dialect):
     text = "" if dialect.bare else "Let me look.\n\n"
     found = parsed(f"{text}{dialect.written([CALL])}\n\nDone. ", dialect)
-    assert found[-2:] == [read(CALL), ("content", "Done. ")]
+    assert found[-2:] == [read(CALL), ("content", "\n\nDone. " if text else "Done. ")]
     assert found[:-2] == [("content", "Let me look.")][: bool(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "contents"),
+    [
+        ("text before * and after", ["text before", " and after"]),
+        ("text before *and after", ["text before", " and after"]),
+        ("before\n*\n*\n\nafter * ", ["before", "\n\nafter"]),
+        ("before * <tool_call> after", ["before", " <tool_call> after"]),
+        ("before*after", ["before", "after"]),
+        (" * after", ["after"]),
+    ],
+)
+def test_content_on_both_sides_of_calls_keeps_the_space_between(text, contents):
+    dialect = DIALECTS["hermes"]
+    found = parsed(text.replace("*", '<tool_call>{"name": "f"}</tool_call>'), dialect)
+    assert [item[1] for item in found if item[0] == "content"] == contents
+
+
+def test_content_within_a_call_comes_after_it():
+    text = '<｜DSML｜invoke name="f">x <｜DSML｜parameter name="b" string="true">q</｜DSML｜invoke>'
+    *_, end, content = events(parser(DIALECTS["v4"]), text)
+    assert (end, content) == (CallEnd(0), Content("x"))
 
 
 @dialects
@@ -65,6 +89,15 @@ def test_a_name_that_no_tool_has(dialect):
     """A call for the client to refuse; but without a mark it is some JSON."""
     text = dialect.written([WrittenCall("get_whether", '{"city": "x"}')])
     assert parsed(text, dialect) == ([("content", text)] if dialect.bare else [call("get_whether", city="x")])
+
+
+@dialects
+def test_the_longest_name(dialect):
+    name = "n" * LONGEST_NAME
+    text = dialect.written([WrittenCall(name, "{}")])
+    tools = tools_of([described(name)])
+    for pieces in ([text], text):
+        assert joined(events(Parser(dialect, tools=tools), pieces)) == [call(name)]
 
 
 @dialects
@@ -116,7 +149,7 @@ def test_line_breaks_in_strings_become_escapes():
         ("hermes", '<tool_call>{"name": "f", "arguments": {"a": tru}}</tool_call>', [("f", '{"a": tru}', None)]),
         ("hermes", '<tool_call>{"name": "f", "arguments": {"a": 1}}', [call("f", a=1)]),
         ("hermes", '<tool_call>{"name": "f", "arguments": {"a": 1}</tool_call>', [call("f", a=1)]),
-        ("hermes", '<tool_call>{"name": "f", "arguments": {}}}</tool_call> a', [call("f"), ("content", "}a")]),
+        ("hermes", '<tool_call>{"name": "f", "arguments": {}}}</tool_call> a', [call("f"), ("content", "} a")]),
         ("hermes", '<tool_call>{"name": "f", "id": "7", "arguments": {}}</tool_call>', [call("f", id="7")]),
         ("hermes", '<tool_call>{"name": "f", "arguments": {"s": "</tool_call>"}}</tool_call>',
          [call("f", s="</tool_call>")]),

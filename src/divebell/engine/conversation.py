@@ -50,7 +50,8 @@ class Reply(Iterator[Piece]):
 
     @property
     def _cut(self) -> bool:
-        return self._stream.generation.finish_reason == "length"
+        generation = self._stream.generation
+        return generation.finish_reason == "length" or generation.text.stop is not None
 
     @property
     def completion(self) -> Completion:
@@ -72,28 +73,37 @@ class Reply(Iterator[Piece]):
 
 
 class Answer:
-    """What the events of an answer add up to. reasoning: None where there was none."""
+    """What the events of an answer add up to. items: in the order in which they came, text in one piece.
+
+    reasoning: None where there was none.
+    """
 
     def __init__(self):
-        self.text = ""
-        self.reasoning: str | None = None
-        self._calls: list[ToolCall] = []
+        self.items: list[Reasoning | Content | ToolCall] = []
 
     def add(self, event: Event) -> None:
         match event:
-            case Reasoning(text):
-                self.reasoning = (self.reasoning or "") + text
-            case Content(text):
-                self.text += text
+            case Reasoning(text) | Content(text):
+                goes_on = bool(self.items) and isinstance(self.items[-1], type(event))
+                before = self.items.pop().text if goes_on else ""
+                self.items.append(type(event)(before + text))
             case CallStart(_, name, id):
-                self._calls.append(ToolCall(name, "", id))
-            case CallArguments(index, text):
-                call = self._calls[index]
-                self._calls[index] = replace(call, arguments=call.arguments + text)
+                self.items.append(ToolCall(name, "", id))
+            case CallArguments(_, text):
+                self.items[-1] = replace(self.items[-1], arguments=self.items[-1].arguments + text)
+
+    @property
+    def text(self) -> str:
+        return "".join(item.text for item in self.items if isinstance(item, Content))
+
+    @property
+    def reasoning(self) -> str | None:
+        thoughts = [item.text for item in self.items if isinstance(item, Reasoning)]
+        return "".join(thoughts) if thoughts else None
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        return tuple(self._calls)
+        return tuple(item for item in self.items if isinstance(item, ToolCall))
 
 
 class Conversation:

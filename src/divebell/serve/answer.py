@@ -24,17 +24,25 @@ class Answer:
         self.logprobs: list[TokenLogprob] = []
         self._parser, self._parallel, self._must_call = parser, parallel, must_call
         self._reason: str | None = None
+        self._breaks_off = False
 
     def take(self, update: Update) -> list[Event]:
         """What an update says. Every call has an id: the model's, or else one of ours."""
         events = self._parser.push(update.text) if update.text else []
         if update.finish_reason:
-            events += self._parser.flush(update.finish_reason == "length", self._must_call)
-            self._reason = update.finish_reason
+            events += self._flushed(update.finish_reason)
         self.logprobs += update.logprobs
-        events = [self._identified(event) for event in events if self._parallel or not self._surplus(event)]
+        events = [self._identified(event) for event in events if not self._left_out(event)]
         for event in events:
             self.parts.add(event)
+        return events
+
+    def _flushed(self, reason: str) -> list[Event]:
+        """A call that goes on to where the text was cut, by its length or a stop string, breaks off."""
+        cut = reason == "length" or self.generation.text.stop is not None
+        events = self._parser.flush(cut, self._must_call)
+        self._breaks_off = cut and any(isinstance(event, CallEnd) and not self._left_out(event) for event in events)
+        self._reason = reason
         return events
 
     @property
@@ -44,8 +52,10 @@ class Answer:
 
     @property
     def finish_reason(self) -> str | None:
-        """As OpenAI has it: "stop", "length", "tool_calls"; None before the end."""
-        return "tool_calls" if self._reason == "stop" and self.parts.tool_calls else self._reason
+        """As OpenAI has it: "stop", "length", "tool_calls"; None before the end. Calls of which one breaks off are not
+        to be made."""
+        calls = self.parts.tool_calls and not self._breaks_off
+        return "tool_calls" if self._reason == "stop" and calls else self._reason
 
     def reasoning_tokens(self, tokenizer: Tokenizer) -> int:
         """Of the text of its reasoning, as the tokenizer would write it."""
@@ -58,5 +68,5 @@ class Answer:
             return replace(event, id=f"call_{uuid4().hex[:24]}")
         return event
 
-    def _surplus(self, event: Event) -> bool:
-        return isinstance(event, CallStart | CallArguments | CallEnd) and event.index > 0
+    def _left_out(self, event: Event) -> bool:
+        return not self._parallel and isinstance(event, CallStart | CallArguments | CallEnd) and event.index > 0

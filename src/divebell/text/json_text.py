@@ -63,7 +63,7 @@ def pass_value(reader: Reader, event: Callable[[str], Event | None], longest: fl
             yield made
         if end is not None:
             reader.at = start + end
-            return True
+            return length + len(text) <= longest
         length += len(text)
         if reader.ended or length > longest:
             return False
@@ -89,10 +89,10 @@ def value(reader: Reader, longest: float = float("inf")) -> Steps[str | None]:
 
 
 def string(reader: Reader, longest: float = float("inf")) -> Steps[str | None]:
-    """What a string says, or None where there is no valid one."""
+    """What a string says, or None where there is no valid one of at most `longest` characters, as it is written."""
     if (yield from reader.next_letter()) != '"':
         return None
-    text = yield from value(reader, longest)
+    text = yield from value(reader, longest + len('""'))
     return None if text is None else said(text)
 
 

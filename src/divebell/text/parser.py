@@ -17,7 +17,8 @@ class Parser:
     marks: control tokens that must come as text (see `Tokenizer.detokenizer`). opened: as given.
 
     Events join to the same whatever the pieces are, and come as soon as they are certain. White space around the
-    reasoning and around calls belongs to neither, and not to the content.
+    reasoning and around calls belongs to neither, and not to the content, except between content before calls and
+    content after them. Content within a call comes after it.
 
     What a mark of the dialect opens is a call when a name and the beginning of arguments follow, as the dialect writes
     them; anything else stays content, marks and all. From there on it is a call for good:
@@ -41,6 +42,8 @@ class Parser:
         self._dialect, self._thinking, self.opened = dialect, thinking, opened
         self._calls = Calls(self._reader, tools or [])
         self._steps = self._answer()
+        self._spoken, self._space = False, ""  # whether content came; the white space around the calls since
+        self._held: list[Content] = []
         self.marks = frozenset([*(dialect.marks if dialect else ()), *(thinking or ())])
 
     def push(self, text: str) -> list[Event]:
@@ -51,8 +54,8 @@ class Parser:
     def flush(self, cut: bool = False, must_call: bool = False) -> list[Event]:
         """What was held back, when no more text comes.
 
-        cut: the text was cut off. Where calls came, or with `must_call` had to come, what looks like the beginning of
-        one is not content then.
+        cut: the text was cut off, by its length or a stop string. Where calls came, or with `must_call` had to come,
+        what looks like the beginning of one is not content then.
         """
         self._reader.ended = True
         begun = cut and (must_call or self._calls.begun)
@@ -63,8 +66,20 @@ class Parser:
         for step in self._steps:
             if step is MORE:
                 break
-            events.append(step)
+            events += self._in_order(step)
         return events
+
+    def _in_order(self, event: Event) -> list[Event]:
+        """What comes now: content within a call waits for its end."""
+        if isinstance(event, Content):
+            self._held.append(self._spaced(event))
+        held, self._held = ([], self._held) if self._calls.open else (self._held, [])
+        return held if isinstance(event, Content) else [event, *held]
+
+    def _spaced(self, content: Content) -> Content:
+        space = self._space if self._spoken else ""
+        self._spoken, self._space = True, ""
+        return Content(space + content.text)
 
     def _answer(self) -> Steps[None]:
         if self._thinking:
@@ -102,12 +117,14 @@ class Parser:
     def _call(self) -> Steps[bool]:
         """Reads calls, with the white space around them, or nothing."""
         self._reader.keep()
-        yield from self._reader.skip_space()
+        space = self._space
+        self._space = (yield from self._reader.skip_space()) or space
         if not (yield from self._dialect.read(self._reader, self._calls)):
             self._reader.go_back()
+            self._space = space
             return False
         self._reader.let_go()
-        yield from self._reader.skip_space()
+        self._space = (yield from self._reader.skip_space()) or self._space
         return True
 
     def _as_text(self, mark: str, event: type) -> Iterable[Event]:

@@ -54,10 +54,13 @@ class Reader:
             yield MORE
         return self._text[self.at : self.at + 1]
 
-    def skip_space(self) -> Steps[None]:
+    def skip_space(self) -> Steps[str]:
+        """Steps over white space, and gives it."""
+        skipped = ""
         while (yield from self.next_letter()).isspace():
             rest = self._text[self.at :]
-            self.at += len(rest) - len(rest.lstrip())
+            skipped += self.take_text(len(rest) - len(rest.lstrip()))
+        return skipped
 
     def take(self, mark: str) -> Steps[bool]:
         """Steps over `mark` if it comes next."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from divebell.errors import BadInput
 
+NOT_IN_NAMES = "\"'<>{}[]()|｜`\\,;="
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:
@@ -36,6 +38,11 @@ def tool_of(tool: dict, place: str) -> Tool:
     function = tool.get("function", tool)
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
         raise BadInput(f"{place}.function.name is missing: give the name of the tool")
+    if not is_name(function["name"]):
+        raise BadInput(
+            f"{place}.function.name is {function['name']!r:.160}, by which calls can't be told from text: "
+            f"give a name without spaces and without any of {NOT_IN_NAMES}"
+        )
     schema = function.get("parameters") or {}
     if not isinstance(schema, dict):
         raise BadInput(f"{place}.function.parameters is {schema!r:.80}: give a JSON schema (a mapping)")
@@ -44,6 +51,11 @@ def tool_of(tool: dict, place: str) -> Tool:
     if not isinstance(schema.get("properties", {}), dict):
         raise BadInput(f"{place}.function.parameters.properties is {schema['properties']!r:.80}: give a mapping")
     return Tool(function["name"], {"type": "object", "properties": {}, **schema}, function)
+
+
+def is_name(text: str | None) -> bool:
+    """Whether this could be the name of a tool, even of one that is not there."""
+    return bool(text) and text.isprintable() and not any(one.isspace() or one in NOT_IN_NAMES for one in text)
 
 
 def chosen(tools: Sequence[Tool], choice: object) -> list[Tool]:
@@ -80,12 +92,19 @@ def arguments_text(arguments: object) -> str:
 
 
 def arguments_mapping(arguments: object) -> dict:
-    return arguments if isinstance(arguments, dict) else json.loads(arguments_text(arguments))
+    """Halves of surrogate pairs in JSON text, which no encoding can hold, become U+FFFD."""
+    if isinstance(arguments, dict):
+        return arguments
+    said = json.dumps(json.loads(arguments_text(arguments)), ensure_ascii=False)
+    return json.loads(said.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def is_object(text: object) -> bool:
+    """Whether it is JSON text of one; NaN and infinities are not JSON."""
     try:
-        return isinstance(json.loads(text), dict)
+        found = json.loads(text)
+        json.dumps(found, allow_nan=False)
+        return isinstance(found, dict)
     except (ValueError, TypeError, RecursionError):
         return False
 

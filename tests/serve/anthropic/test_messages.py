@@ -121,6 +121,17 @@ def test_calls_are_blocks(client, server, monkeypatch):
     assert [(block.name, block.input) for block in final.content[1:]] == [("weather", ROME), ("clock", {})]
     one = client.messages.create(**ask, tool_choice={"type": "auto", "disable_parallel_tool_use": True})
     assert [block.type for block in one.content] == ["text", "tool_use"]
+    broken = client.messages.create(**ask, stop_sequences=["days"])
+    assert (broken.stop_reason, broken.stop_sequence) == ("stop_sequence", "days")
+
+
+def test_blocks_come_in_the_order_of_the_stream(client, server, monkeypatch):
+    saying(monkeypatch, server, f"Look: {call('clock', {})} Then more.")
+    ask = ASK | {"tools": ANTHROPIC, "max_tokens": 300}
+    with client.messages.stream(**ask) as stream:
+        streamed = stream.get_final_message().content
+    for content in (client.messages.create(**ask).content, streamed):
+        assert [getattr(block, "text", block.type) for block in content] == ["Look:", "tool_use", " Then more."]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def test_without_parallel_calls_there_is_one(client):
     assert len(calls_of(told(client, TWO, parallel_tool_calls=False, stream=True))) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_a_stop_string_breaks_off_is_not_to_be_made(client, stream):
+    answer = told(client, TWO, stop=["days"], stream=stream)
+    reason = [*answer][-1].choices[0].finish_reason if stream else answer.choices[0].finish_reason
+    assert reason == "stop"
+
+
 def test_what_only_looks_like_a_call_stays_text(client):
     for text in ("<tool_call> is a mark", "<tool_call>{}</tool_call>", "<tool_"):
         choice = told(client, text).choices[0]
@@ -109,6 +116,11 @@ def test_a_conversation_goes_on_with_what_came_of_a_call(client, server):
         ({"tool_choice": "any"}, "tool_choice", "'auto', 'none' or 'required'"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'function'"),
         ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name", "at least 1"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "my tool"}}]},
+            "tools[0].function.name",
+            "without spaces",
+        ),
         ({"tools": [{"type": "function", "function": {"name": "f", "x": 1}}]}, "tools[0].function.x", "not known"),
         (
             {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},

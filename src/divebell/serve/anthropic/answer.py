@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from uuid import uuid4
 
+from divebell.engine.completion import ToolCall
 from divebell.engine.generation import Generation
 from divebell.serve.answer import Answer
 from divebell.serve.frames import dumps
@@ -16,10 +17,7 @@ _ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 def message(answer: Answer, model: str, hides_thinking: bool = False) -> dict[str, object]:
     """The whole answer. hides_thinking: that there was some is told, and not what."""
-    parts = answer.parts
-    content = [thinking_block("" if hides_thinking else parts.reasoning)] if parts.reasoning else []
-    content += [text_block(parts.text)] if parts.text else []
-    content += [tool_use(call.id, call.name, arguments_mapping(call.arguments)) for call in parts.tool_calls]
+    content = [block(item, hides_thinking) for item in answer.parts.items if item != Reasoning("")]
     told = {"usage": usage(answer.generation), "receipt": receipt_of([answer.generation])}
     return head(model) | {"content": content, **ending(answer), **told}
 
@@ -43,6 +41,15 @@ def ending(answer: Answer) -> dict[str, object]:
     stop = answer.generation.text.stop if answer.finish_reason == "stop" else None
     reasons = {"stop": "stop_sequence" if stop else "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
     return {"stop_reason": reasons[answer.finish_reason], "stop_sequence": stop}
+
+
+def block(item: Reasoning | Content | ToolCall, hides_thinking: bool) -> dict[str, object]:
+    match item:
+        case Reasoning(text):
+            return thinking_block("" if hides_thinking else text)
+        case Content(text):
+            return text_block(text)
+    return tool_use(item.id, item.name, arguments_mapping(item.arguments))
 
 
 def thinking_block(text: str) -> dict[str, object]:

@@ -10,16 +10,16 @@ from divebell.text.reader import Reader, Steps
 from divebell.text.tools import Tool, WrittenCall
 
 LONGEST_NAME = 128
-NOT_IN_NAMES = set("\"'<>{}[]()|｜`\\,;=")
 
 
 class Calls:
-    """The calls of one answer, numbered as they begin."""
+    """The calls of one answer, numbered as they begin. open: whether one has begun that has not ended."""
 
     def __init__(self, reader: Reader, tools: Sequence[Tool]):
         self._reader = reader
         self._schemas = {tool.name: tool.schema for tool in tools}
         self._index = -1
+        self.open = False
         self._name = ""
 
     @property
@@ -33,13 +33,14 @@ class Calls:
     def begin(self, name: str, id: str | None = None) -> CallStart:
         """From here on it is a call, whatever follows."""
         self._reader.settle()
-        self._index, self._name = self._index + 1, name
+        self._index, self._name, self.open = self._index + 1, name, True
         return CallStart(self._index, name, id)
 
     def arguments(self, text: str) -> CallArguments:
         return CallArguments(self._index, text)
 
     def end(self) -> CallEnd:
+        self.open = False
         return CallEnd(self._index)
 
     def is_text(self, parameter: str) -> bool:
@@ -47,11 +48,6 @@ class Calls:
         properties = self._schemas.get(self._name, {}).get("properties")
         schema = properties.get(parameter) if isinstance(properties, dict) else None
         return isinstance(schema, dict) and schema.get("type") == "string"
-
-
-def is_name(text: str | None) -> bool:
-    """Whether this could be the name of a tool, even of one that is not there."""
-    return bool(text) and text.isprintable() and not NOT_IN_NAMES & set(text) and not any(map(str.isspace, text))
 
 
 def pass_end(reader: Reader, close: str, *others: str) -> Steps[None]:

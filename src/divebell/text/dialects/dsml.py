@@ -6,13 +6,13 @@ Source: encoding/encoding_dsv32.py and encoding/encoding_dsv4.py of the releases
 import json
 from collections.abc import Sequence
 
-from divebell.text.dialects.dialect import LONGEST_NAME, Calls, Dialect, is_name
+from divebell.text.dialects.dialect import LONGEST_NAME, Calls, Dialect
 from divebell.text.dialects.dsml_grammar import DsmlGrammar
 from divebell.text.events import Content, Event
 from divebell.text.json_text import INVALID, parsed
 from divebell.text.lark import Lark
 from divebell.text.reader import Reader, Steps
-from divebell.text.tools import Tool, WrittenCall
+from divebell.text.tools import Tool, WrittenCall, is_name
 
 DSML = "｜DSML｜"
 INVOKE, INVOKE_END = f"<{DSML}invoke", f"</{DSML}invoke>"

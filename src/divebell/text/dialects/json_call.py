@@ -2,11 +2,11 @@
 
 import json
 
-from divebell.text.dialects.dialect import LONGEST_NAME, Calls, is_name
+from divebell.text.dialects.dialect import LONGEST_NAME, Calls
 from divebell.text.events import Event
 from divebell.text.json_text import pass_value, said, string, value
 from divebell.text.reader import Reader, Steps
-from divebell.text.tools import WrittenCall
+from divebell.text.tools import WrittenCall, is_name
 
 NAMES = ("name", "function")
 ARGUMENTS = ("arguments", "parameters")

@@ -6,11 +6,11 @@ Source: mistral-common, tokens/tokenizers/instruct.py. Both are read whichever a
 from collections.abc import Sequence
 
 from divebell.text.dialects import json_call
-from divebell.text.dialects.dialect import LONGEST_NAME, Calls, Dialect, is_name
+from divebell.text.dialects.dialect import LONGEST_NAME, Calls, Dialect
 from divebell.text.json_text import pass_value
 from divebell.text.lark import Lark, any_of, json_rule, repeated
 from divebell.text.reader import Reader, Steps
-from divebell.text.tools import Tool, WrittenCall
+from divebell.text.tools import Tool, WrittenCall, is_name
 
 OPEN, ARGUMENTS, ID = "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"
 

@@ -5,11 +5,11 @@ Source: the chat templates of DeepSeek-V3 and DeepSeek-R1. What V3.1 writes is r
 
 from collections.abc import Sequence
 
-from divebell.text.dialects.dialect import LONGEST_NAME, Calls, Dialect, is_name, pass_end
+from divebell.text.dialects.dialect import LONGEST_NAME, Calls, Dialect, pass_end
 from divebell.text.json_text import pass_value
 from divebell.text.lark import Lark, any_of, json_rule, repeated
 from divebell.text.reader import Reader, Steps
-from divebell.text.tools import Tool, WrittenCall
+from divebell.text.tools import Tool, WrittenCall, is_name
 
 CALLS, CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 CALL, CALL_END = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
