@@ -98,6 +98,9 @@ def test_a_request_that_takes_too_long_is_ended(folder):
         assert "--time-limit" in caught.value.body["message"]
         with pytest.raises(openai.APIError, match="--time-limit"):
             list(begin(client))
+        server.wait_until(lambda: len(server.lines()) == 2)
+        assert [line["status"] for line in server.lines()] == [503, 503], "also the stream's, which began with 200"
+        assert 'path="/v1/chat/completions",status="503"} 2.0' in httpx.get(f"{server.url}/metrics").text
 
 
 def test_prompts_and_answers_have_limits(folder):
