@@ -1,5 +1,6 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
 import httpx
@@ -126,12 +127,19 @@ def test_a_stop_lets_requests_end_and_takes_no_more(folder):
         server.wait_until(lambda: server.server.should_exit)
 
 
-def test_what_outlasts_the_grace_time_is_cut_off(folder):
-    with small(folder, grace=0.2) as server, client_of(server) as client:
-        stream = begin(client)
+def test_what_outlasts_the_grace_time_is_refused(folder):
+    whole = {key: value for key, value in ENDLESS.items() if key != "stream"}
+    with small(folder, grace=0.2) as server, client_of(server) as client, ThreadPoolExecutor() as pool:
+        stream, asked = begin(client), pool.submit(client.chat.completions.create, **whole)
+        server.wait_until(lambda: server.service.in_flight == 2)
         server.drain()
-        with pytest.raises((openai.APIError, httpx.HTTPError)):
+        with pytest.raises(openai.APIError, match="the server is stopping; try again later"):
             list(stream)
+        with pytest.raises(openai.InternalServerError, match="the server is stopping; try again later") as caught:
+            asked.result()
+        assert caught.value.status_code == 503
+        assert caught.value.response.headers["retry-after"] == "5"
+        server.wait_until(lambda: [line["status"] for line in server.lines()] == [503, 503])
 
 
 def test_a_second_signal_does_not_wait(folder):
@@ -139,8 +147,28 @@ def test_a_second_signal_does_not_wait(folder):
         stream = begin(client)
         server.drain()
         server.drain()
-        with pytest.raises((openai.APIError, httpx.HTTPError)):
+        with pytest.raises(openai.APIError, match="the server is stopping"):
             list(stream)
+
+
+def test_what_begins_after_the_grace_time_is_refused_too(folder):
+    with running(service_of({"small": folder})) as server, client_of(server) as client:
+        server.service.cut_off()
+        with pytest.raises(openai.InternalServerError, match="the server is stopping"):
+            client.completions.create(model="small", prompt="x")
+
+
+def test_the_last_resort_speaks_the_protocol_too(folder, monkeypatch):
+    monkeypatch.setattr("divebell.serve.server.LAST_WORDS", 0.1)
+    monkeypatch.setattr("divebell.serve.service.Service.cut_off", lambda service: None)
+    whole = {key: value for key, value in ENDLESS.items() if key != "stream"}
+    with small(folder, grace=0.1) as server, client_of(server) as client, ThreadPoolExecutor() as pool:
+        asked = pool.submit(client.chat.completions.create, **whole)
+        server.wait_until(lambda: server.service.models["small"].present == 1)
+        server.drain()
+        with pytest.raises(openai.InternalServerError, match="the server is stopping"):
+            asked.result()
+        server.wait_until(lambda: [line["status"] for line in server.lines()] == [503])
 
 
 def test_two_models_answer_at_the_same_time(server):

@@ -35,6 +35,10 @@ class Refusal(HTTPException):
         self.param, self.code = param, code
 
 
+def stopping() -> Refusal:
+    return Refusal(503, "the server is stopping; try again later", code="draining", retry_after=5)
+
+
 def openai_error(refusal: HTTPException) -> dict[str, object]:
     """The body of an error in OpenAI's API."""
     return {

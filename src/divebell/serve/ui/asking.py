@@ -12,7 +12,7 @@ from divebell.serve.errors import as_refusal
 from divebell.serve.paths import PAGE
 from divebell.serve.question import Question
 from divebell.serve.record import Record
-from divebell.serve.refusal import Refusal
+from divebell.serve.refusal import stopping
 from divebell.serve.service import Service
 from divebell.serve.ui.settings import Settings
 
@@ -61,7 +61,7 @@ class Asker:
     def _check(self, messages: Sequence[dict[str, str]]) -> None:
         limits = self.service.limits
         if self.service.draining:
-            raise Refusal(503, "the server is stopping; try again later", retry_after=5)
+            raise stopping()
         if sum(len(message["content"].encode("utf-8", "replace")) for message in messages) > limits.body:
             raise limits.body_too_large()
 
