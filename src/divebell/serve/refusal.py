@@ -18,7 +18,8 @@ REASONS = {
 
 
 class Refusal(HTTPException):
-    """status: of HTTP. param: the field at fault. code: a word for programs. retry_after: seconds."""
+    """status: of HTTP. param: the field at fault. code: a word for programs. retry_after: seconds. final: clients
+    are told not to ask the same again, as they else do after a status of 500 or more."""
 
     def __init__(
         self,
@@ -27,8 +28,11 @@ class Refusal(HTTPException):
         param: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
+        final: bool = False,
     ):
         headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+        if final:
+            headers["x-should-retry"] = "false"  # OpenAI's and Anthropic's clients heed it
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         super().__init__(status, message, headers)
