@@ -224,6 +224,19 @@ def test_figures_are_counted(folder):
         assert figures[path] == "1.0"
 
 
+def test_made_up_names_and_paths_are_not_counted_each(folder):
+    with running(service_of({"small": folder})) as server, httpx.Client(base_url=server.url) as client:
+        for number in range(3):
+            assert client.get(f"/v1/models/made/up/{number}").status_code == 404
+            assert client.get(f"/made-up/{number}").status_code == 404
+        server.wait_until(lambda: len(server.lines()) == 6)
+        counted = [line for line in client.get("/metrics").text.splitlines() if "requests_total{" in line]
+    assert sorted(counted) == [
+        'divebell_requests_total{model="",path="/v1/models/{name}",status="404"} 3.0',
+        'divebell_requests_total{model="",path="other",status="404"} 3.0',
+    ]
+
+
 def test_the_floor_is_known_from_when_the_machine_is_measured(folder, monkeypatch):
     """Steps before that are counted, and not held against it."""
     monkeypatch.setattr("divebell.serve.service.read_gb_per_s", lambda seconds: 4.0)

@@ -43,7 +43,7 @@ class Gate:
         record = scope[SCOPE] = Record(client, method, scope["path"])
         if opens:
             return await self._open(scope, receive, send)
-        with self._access.request(record, lambda: "route" in scope):
+        with self._access.request(record):
             await self._pass(scope, receive, _marked(record, send))
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,6 +76,8 @@ class Gate:
             LOG.exception("request %s failed", record.id)
             refusal = Refusal(500, f"an error of ours; the server's log has more at {record.id}")
             await self._fail(scope, receive, send, refusal)
+        finally:
+            record.route = scope["route"].path_format if "route" in scope else None
 
     async def _fail(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
         """In the protocol's words too, if nothing has been sent yet."""

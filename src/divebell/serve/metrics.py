@@ -43,10 +43,9 @@ class Metrics:
         self.adapters = _gauge(registry, "adapters", "adapters that requests may ask for", model)
         self.pages = _gauge(registry, "cache_pages", "pages of the cache", ["model", "state"])
 
-    def request(self, record: Record, known: bool) -> None:
-        """A request has ended. known: whether its path is one of ours."""
-        path = record.path if known else "other"
-        self.requests.labels(record.model or "", path, record.status).inc()
+    def request(self, record: Record) -> None:
+        """A request has ended. It counts by the pattern of its path: of paths themselves there is no end."""
+        self.requests.labels(record.model or "", record.route or "other", record.status).inc()
 
     def text(self) -> bytes:
         """All of it, in Prometheus's text format."""

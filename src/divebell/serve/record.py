@@ -19,7 +19,7 @@ SCOPE = "divebell.record"
 class Record:
     """seconds: from the arrival; first_token: until the first token of an answer. Tokens are of all its answers.
 
-    receipt: what they cost."""
+    route: the pattern of our paths that its path follows; None: of none. receipt: what they cost."""
 
     client: str
     method: str
@@ -28,6 +28,7 @@ class Record:
     key: str | None = None
     model: str | None = None
     status: int = 0
+    route: str | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0

@@ -32,7 +32,7 @@ class Asker:
         self, model: str, messages: Sequence[dict[str, str]], settings: Settings
     ) -> AsyncGenerator[Answer]:
         """The answer, each time that there is more of it. Closing the iterator ends it and frees its memory."""
-        record = Record(self.client, "WEBSOCKET", PAGE, key=self.key)
+        record = Record(self.client, "WEBSOCKET", PAGE, key=self.key, route=PAGE)
         with self.access.request(record):
             try:
                 async with aclosing(self._answer(model, messages, settings, record)) as answers:
