@@ -25,7 +25,7 @@ class Offer:
     run: see `Served.run`.
     """
 
-    run: Callable[[list[Generation], Record], AbstractAsyncContextManager[Job]]
+    run: Callable[..., AbstractAsyncContextManager[Job]]
 
     def __init__(self, name: str, llm: LLM, limits: Limits, adapter: str | None = None):
         self.name, self.llm, self.limits, self.adapter = name, llm, limits, adapter
@@ -58,7 +58,7 @@ class Served(Offer):
     @property
     def present(self) -> int:
         """Answers that wait or run."""
-        return sum(len(job.generations) for job in self._jobs)
+        return sum(len(job.generations) for job in tuple(self._jobs))  # also asked by other threads
 
     def cut_off(self) -> None:
         """Refuses the requests that wait or run, and those to come; to be called in their event loop."""
@@ -67,9 +67,9 @@ class Served(Offer):
             job.refuse(stopping())
 
     @asynccontextmanager
-    async def run(self, generations: list[Generation], record: Record) -> AsyncIterator[Job]:
-        """Admits and begins them; whatever is unfinished in the end is cancelled. Refuses where the queue is full,
-        and once they are cut off."""
+    async def run(self, generations: list[Generation], record: Record, each: int = 1) -> AsyncIterator[Job]:
+        """Admits and begins them; whatever is unfinished in the end is cancelled. Refuses where the queue is full, and
+        once they are cut off. each: answers to one prompt, which stand together."""
         if self._ends:
             raise stopping()
         self.limits.check_queue(self.present, len(generations), self._seconds_each)
@@ -84,8 +84,8 @@ class Served(Offer):
         finally:
             self._worker.cancel(job)
             self._jobs.remove(job)
-            self.metrics.ended(generations)
-            record.count(generations)
+            self.metrics.ended(generations[::each], generations)
+            record.count(generations[::each], generations)
             self._seconds_each += 0.2 * (time.monotonic() - begin - self._seconds_each)
 
     def between_steps(self, work: Callable[[], None]) -> None:
