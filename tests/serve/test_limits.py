@@ -40,6 +40,11 @@ def test_a_full_queue_says_when_to_come_again():
         assert (refusal.status_code, refusal.headers["Retry-After"]) == (429, after)
 
 
+def test_what_took_too_long_is_not_to_be_tried_again():
+    refusal = Limits(seconds=90).too_slow()
+    assert (refusal.status_code, refusal.headers) == (503, {"x-should-retry": "false"})
+
+
 def test_more_answers_than_the_queue_has_are_never_taken():
     assert refused(Limits(queue=4).check_queue, 0, 5, 1.0).status_code == 400
 

@@ -1,5 +1,6 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
 import httpx
@@ -93,11 +94,14 @@ def test_a_request_that_takes_too_long_is_ended(folder):
     whole = {key: value for key, value in ENDLESS.items() if key != "stream"}
     with small(folder, seconds=1) as server, client_of(server) as client:
         with pytest.raises(openai.InternalServerError) as caught:
-            client.chat.completions.create(**whole)
+            client.with_options(max_retries=2).chat.completions.create(**whole)
         assert caught.value.status_code == 503
         assert "--time-limit" in caught.value.body["message"]
         with pytest.raises(openai.APIError, match="--time-limit"):
             list(begin(client))
+        server.wait_until(lambda: len(server.lines()) == 2)
+        assert [line["status"] for line in server.lines()] == [503, 503], "each once"
+        assert 'path="/v1/chat/completions",status="503"} 2.0' in httpx.get(f"{server.url}/metrics").text
 
 
 def test_prompts_and_answers_have_limits(folder):
@@ -123,12 +127,19 @@ def test_a_stop_lets_requests_end_and_takes_no_more(folder):
         server.wait_until(lambda: server.server.should_exit)
 
 
-def test_what_outlasts_the_grace_time_is_cut_off(folder):
-    with small(folder, grace=0.2) as server, client_of(server) as client:
-        stream = begin(client)
+def test_what_outlasts_the_grace_time_is_refused(folder):
+    whole = {key: value for key, value in ENDLESS.items() if key != "stream"}
+    with small(folder, grace=0.2) as server, client_of(server) as client, ThreadPoolExecutor() as pool:
+        stream, asked = begin(client), pool.submit(client.chat.completions.create, **whole)
+        server.wait_until(lambda: server.service.in_flight == 2)
         server.drain()
-        with pytest.raises((openai.APIError, httpx.HTTPError)):
+        with pytest.raises(openai.APIError, match="the server is stopping; try again later"):
             list(stream)
+        with pytest.raises(openai.InternalServerError, match="the server is stopping; try again later") as caught:
+            asked.result()
+        assert caught.value.status_code == 503
+        assert caught.value.response.headers["retry-after"] == "5"
+        server.wait_until(lambda: [line["status"] for line in server.lines()] == [503, 503])
 
 
 def test_a_second_signal_does_not_wait(folder):
@@ -136,8 +147,28 @@ def test_a_second_signal_does_not_wait(folder):
         stream = begin(client)
         server.drain()
         server.drain()
-        with pytest.raises((openai.APIError, httpx.HTTPError)):
+        with pytest.raises(openai.APIError, match="the server is stopping"):
             list(stream)
+
+
+def test_what_begins_after_the_grace_time_is_refused_too(folder):
+    with running(service_of({"small": folder})) as server, client_of(server) as client:
+        server.service.cut_off()
+        with pytest.raises(openai.InternalServerError, match="the server is stopping"):
+            client.completions.create(model="small", prompt="x")
+
+
+def test_the_last_resort_speaks_the_protocol_too(folder, monkeypatch):
+    monkeypatch.setattr("divebell.serve.server.LAST_WORDS", 0.1)
+    monkeypatch.setattr("divebell.serve.service.Service.cut_off", lambda service: None)
+    whole = {key: value for key, value in ENDLESS.items() if key != "stream"}
+    with small(folder, grace=0.1) as server, client_of(server) as client, ThreadPoolExecutor() as pool:
+        asked = pool.submit(client.chat.completions.create, **whole)
+        server.wait_until(lambda: server.service.models["small"].present == 1)
+        server.drain()
+        with pytest.raises(openai.InternalServerError, match="the server is stopping"):
+            asked.result()
+        server.wait_until(lambda: [line["status"] for line in server.lines()] == [503])
 
 
 def test_two_models_answer_at_the_same_time(server):
@@ -167,47 +198,6 @@ def test_many_at_once_answer_as_one_alone(server):
     for thread in threads:
         thread.join()
     assert together == alone
-
-
-def test_figures_are_counted(folder):
-    with running(service_of({"small": folder}, gb_per_s=4.0)) as server, client_of(server) as client:
-        ask = {"model": "small", "prompt": [[1, 2, 3], [4, 5]], "extra_body": {"ignore_eos": True}}
-        client.completions.create(**ask, max_tokens=4)
-        server.wait_until(lambda: len(server.lines()) == 1)
-        figures = dict(
-            line.rsplit(" ", 1) for line in httpx.get(f"{server.url}/metrics").text.splitlines() if line[0] != "#"
-        )
-        model = '{model="small"}'
-        assert figures[f"divebell_prompt_tokens_total{model}"] == "5.0"
-        assert figures[f"divebell_completion_tokens_total{model}"] == "8.0"
-        assert figures[f"divebell_time_to_first_token_seconds_count{model}"] == "2.0"
-        assert figures[f"divebell_time_per_token_seconds_count{model}"] == "2.0"
-        assert figures[f"divebell_batch_size_sum{model}"] == "8.0"
-        assert figures[f"divebell_running{model}"] == "0.0"
-        least, took = (float(figures[f"divebell_{name}_seconds_total{model}"]) for name in ("floor", "step"))
-        steps = float(figures[f"divebell_batch_size_count{model}"])
-        assert least == pytest.approx(steps * server.service.models["small"].llm.info.active_bytes / 4e9)
-        assert float(figures[f"divebell_share_of_floor{model}"]) == pytest.approx(least / took)
-        assert float(figures['divebell_cache_pages{model="small",state="total"}']) > 0
-        path = 'divebell_requests_total{model="small",path="/v1/completions",status="200"}'
-        assert figures[path] == "1.0"
-
-
-def test_the_floor_is_known_from_when_the_machine_is_measured(folder, monkeypatch):
-    """Steps before that are counted, and not held against it."""
-    monkeypatch.setattr("divebell.serve.service.read_gb_per_s", lambda seconds: 4.0)
-    with running(service_of({"small": folder})) as server, client_of(server) as client:
-        client.completions.create(model="small", prompt="x", max_tokens=3)
-        assert "divebell_share_of_floor{" not in httpx.get(f"{server.url}/metrics").text
-        server.service.measure()
-        server.wait_until(lambda: server.service.gb_per_s == 4.0)
-        client.completions.create(model="small", prompt="y", max_tokens=5, extra_body={"ignore_eos": True})
-        server.wait_until(lambda: len(server.lines()) == 3)
-        figures = httpx.get(f"{server.url}/metrics").text
-        [floor] = [float(line.split()[1]) for line in figures.splitlines() if "floor_seconds_total{" in line]
-        each = server.service.models["small"].llm.info.active_bytes / 4e9
-        assert floor == pytest.approx(5 * each)
-        assert 'divebell_share_of_floor{model="small"}' in figures
 
 
 def test_a_damaged_model_is_our_error(folder, caplog):

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -19,14 +19,14 @@ class AccessLog:
         self._service, self._stream = service, stream or sys.stdout
 
     @contextmanager
-    def request(self, record: Record, known: Callable[[], bool] = lambda: True) -> Iterator[None]:
-        """One that a stop waits for. known: whether its path turned out to be one of ours."""
+    def request(self, record: Record) -> Iterator[None]:
+        """One that a stop waits for."""
         self._service.in_flight += 1
         try:
             yield
         finally:
             self._service.in_flight -= 1
-            self._write(record, known())
+            self._write(record)
 
     @contextmanager
     def connection(self, record: Record) -> Iterator[None]:
@@ -34,9 +34,9 @@ class AccessLog:
         try:
             yield
         finally:
-            self._write(record, known=False)
+            self._write(record)
 
-    def _write(self, record: Record, known: bool) -> None:
+    def _write(self, record: Record) -> None:
         record.seconds = time.monotonic() - record.began
-        self._service.metrics.request(record, known)
+        self._service.metrics.request(record)
         print(record.line(), file=self._stream, flush=True)

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from divebell.serve.record import record_of
+from divebell.serve.errors import as_refusal
+from divebell.serve.record import Record, record_of
 from divebell.serve.refusal import Refusal
 
 T = TypeVar("T")
@@ -38,7 +39,8 @@ async def _disconnect(receive: Receive) -> None:
 class EventStream(Response):
     """Server-sent events. The status goes out with the first frame, so what is refused before is refused properly.
 
-    frames: text, each a whole event; closed when the client goes. failed: an error as a last frame.
+    frames: text, each a whole event; closed when the client goes. failed: an error as a last frame; the request counts
+    by it from then on, though the client was told 200.
     """
 
     media_type = "text/event-stream"
@@ -50,15 +52,16 @@ class EventStream(Response):
         self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
         try:
             async with aclosing(self._frames) as frames:
-                await while_connected(receive, self._send(frames, send))
+                await while_connected(receive, self._send(frames, send, record))
         except Refusal as refusal:
             if not self._begun:
                 raise
-            record_of(scope).status = refusal.status_code
+            record.status = refusal.status_code
 
-    async def _send(self, frames: AsyncGenerator[str], send: Send) -> None:
+    async def _send(self, frames: AsyncGenerator[str], send: Send, record: Record) -> None:
         first = await anext(frames)
         self._begun = True
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -67,7 +70,9 @@ class EventStream(Response):
             async for frame in frames:
                 await send(_body(frame))
         except Exception as error:
-            await send(_body(self._failed(error)))
+            refusal = as_refusal(error)
+            record.status = refusal.status_code
+            await send(_body(self._failed(refusal)))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -18,7 +18,7 @@ from divebell.serve.limits import Limits
 from divebell.serve.paths import OPEN, as_looked_up, of_page
 from divebell.serve.receipt import headers
 from divebell.serve.record import SCOPE, Record, record_of
-from divebell.serve.refusal import Refusal
+from divebell.serve.refusal import Refusal, stopping
 from divebell.serve.service import Service
 from divebell.serve.sessions import COOKIE
 
@@ -43,7 +43,7 @@ class Gate:
         record = scope[SCOPE] = Record(client, method, scope["path"])
         if opens:
             return await self._open(scope, receive, send)
-        with self._access.request(record, lambda: "route" in scope):
+        with self._access.request(record):
             await self._pass(scope, receive, _marked(record, send))
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,15 +67,25 @@ class Gate:
             await self._serve(scope, Body(receive, self._service.limits), send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An error of ours is told in the protocol's words too, if nothing has been sent yet."""
+        record = record_of(scope)
         try:
             await self._app(scope, receive, send)
+        except asyncio.CancelledError:  # by the server, whose last words have taken too long
+            await self._fail(scope, receive, send, stopping())
         except Exception:
-            record = record_of(scope)
             LOG.exception("request %s failed", record.id)
-            if not record.status:
-                refusal = Refusal(500, f"an error of ours; the server's log has more at {record.id}")
-                await self._refuse(scope, refusal)(scope, receive, send)
+            refusal = Refusal(500, f"an error of ours; the server's log has more at {record.id}")
+            await self._fail(scope, receive, send, refusal)
+        finally:
+            record.route = scope["route"].path_format if "route" in scope else None
+
+    async def _fail(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+        """In the protocol's words too, if nothing has been sent yet."""
+        record = record_of(scope)
+        if record.status:
+            record.status = refusal.status_code
+        else:
+            await self._refuse(scope, refusal)(scope, receive, send)
 
     def _check(self, scope: Scope, record: Record) -> None:
         headers, service = Headers(scope=scope), self._service
@@ -84,7 +94,7 @@ class Gate:
         if service.keys and scope["path"] not in OPEN:
             record.key = self._signed_in(scope) or self._owner(headers)
         if service.draining and record.method in ("POST", "WEBSOCKET"):
-            raise Refusal(503, "the server is stopping; try again later", code="draining", retry_after=5)
+            raise stopping()
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > service.limits.body:
             raise service.limits.body_too_large()

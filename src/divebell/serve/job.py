@@ -21,7 +21,7 @@ class Update:
 
     def __add__(self, later: "Update") -> "Update":
         text, logprobs = self.text + later.text, self.logprobs + later.logprobs
-        return Update(text, logprobs, later.finish_reason, later.error)
+        return Update(text, logprobs, later.finish_reason, self.error or later.error)
 
 
 class Job:
@@ -37,6 +37,10 @@ class Job:
         """What a slow client has not had yet is joined, so it never gets further behind."""
         self._news[index] = self._news[index] + update if index in self._news else update
         self._arrived.set()
+
+    def refuse(self, refusal: Exception) -> None:
+        """Ends `updates` with it."""
+        self.put(0, Update(error=refusal))
 
     async def updates(self) -> AsyncIterator[tuple[int, Update] | None]:
         """(which answer, what is new of it) until all have ended; None after a silence. Raises an answer's error."""

@@ -66,4 +66,4 @@ class Limits:
 
     def too_slow(self) -> Refusal:
         message = f"the answer took longer than the limit of {self.seconds:g} s (--time-limit); ask for fewer tokens"
-        return Refusal(503, message, code="time_limit", retry_after=1)
+        return Refusal(503, message, code="time_limit", final=True)

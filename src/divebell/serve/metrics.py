@@ -43,10 +43,9 @@ class Metrics:
         self.adapters = _gauge(registry, "adapters", "adapters that requests may ask for", model)
         self.pages = _gauge(registry, "cache_pages", "pages of the cache", ["model", "state"])
 
-    def request(self, record: Record, known: bool) -> None:
-        """A request has ended. known: whether its path is one of ours."""
-        path = record.path if known else "other"
-        self.requests.labels(record.model or "", path, record.status).inc()
+    def request(self, record: Record) -> None:
+        """A request has ended. It counts by the pattern of its path: of paths themselves there is no end."""
+        self.requests.labels(record.model or "", record.route or "other", record.status).inc()
 
     def text(self) -> bytes:
         """All of it, in Prometheus's text format."""
@@ -81,14 +80,15 @@ class ModelMetrics:
     def _share(self) -> float:
         return self._floor * self._steps / self._took if self._took else 0.0
 
-    def ended(self, generations: Iterable[Generation]) -> None:
-        """Answers of one request, finished or cut off."""
+    def ended(self, firsts: Iterable[Generation], generations: Iterable[Generation]) -> None:
+        """Answers of one request, finished or cut off. firsts: see `divebell.serve.frames.usage`."""
         metrics, name = self._metrics, self._name
+        for first in firsts:
+            metrics.prompt.labels(name).inc(first.given)
+            metrics.cached.labels(name).inc(first.reused or 0)
         for generation in generations:
             answered = len(generation.ids) - generation.given
             times = generation.times
-            metrics.prompt.labels(name).inc(generation.given)
-            metrics.cached.labels(name).inc(generation.reused or 0)
             metrics.completion.labels(name).inc(answered)
             metrics.drafted.labels(name).inc(generation.drafted)
             metrics.accepted.labels(name).inc(generation.accepted)

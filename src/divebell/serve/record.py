@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ SCOPE = "divebell.record"
 class Record:
     """seconds: from the arrival; first_token: until the first token of an answer. Tokens are of all its answers.
 
-    receipt: what they cost."""
+    route: the pattern of our paths that its path follows; None: of none. receipt: what they cost."""
 
     client: str
     method: str
@@ -28,6 +28,7 @@ class Record:
     key: str | None = None
     model: str | None = None
     status: int = 0
+    route: str | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -36,14 +37,13 @@ class Record:
     began: float = field(default_factory=time.monotonic)
     receipt: dict[str, Any] | None = None
 
-    def count(self, generations: Iterable[Generation]) -> None:
-        """Adds what they took, whether they have ended or not."""
-        generations = list(generations)
+    def count(self, firsts: Sequence[Generation], generations: Sequence[Generation]) -> None:
+        """Adds what they took, whether they have ended or not. firsts: see `divebell.serve.frames.usage`."""
         self.receipt = receipt_of(generations)
+        self.prompt_tokens += sum(first.given for first in firsts)
+        self.cached_tokens += sum(first.reused or 0 for first in firsts)
         for generation in generations:
             answered = len(generation.ids) - generation.given
-            self.prompt_tokens += generation.given
-            self.cached_tokens += generation.reused or 0
             self.completion_tokens += answered
             if answered and self.first_token is None:
                 self.first_token = generation.times.first - generation.times.asked

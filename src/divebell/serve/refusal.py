@@ -21,7 +21,10 @@ REASONS = {
 
 class Refusal(HTTPException):
     """status: of HTTP. param: the field at fault. code: a word for programs. retry_after: seconds.
-    details: for programs too, in Anthropic's API."""
+
+    details: for programs too, in Anthropic's API. final: clients are told not to ask the same again, as they else do
+    after a status of 500 or more.
+    """
 
     def __init__(
         self,
@@ -31,12 +34,19 @@ class Refusal(HTTPException):
         code: str | None = None,
         retry_after: int | None = None,
         details: Mapping[str, object] | None = None,
+        final: bool = False,
     ):
         headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+        if final:
+            headers["x-should-retry"] = "false"  # OpenAI's and Anthropic's clients heed it
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         super().__init__(status, message, headers)
         self.param, self.code, self.details = param, code, details
+
+
+def stopping() -> Refusal:
+    return Refusal(503, "the server is stopping; try again later", code="draining", retry_after=5)
 
 
 def openai_error(refusal: HTTPException) -> dict[str, object]:

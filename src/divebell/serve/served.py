@@ -12,6 +12,7 @@ from divebell.serve.job import Job
 from divebell.serve.limits import Limits
 from divebell.serve.metrics import ModelMetrics
 from divebell.serve.record import Record
+from divebell.serve.refusal import stopping
 from divebell.serve.worker import Worker
 
 DEFAULTS = {"temperature": 1.0}
@@ -24,7 +25,7 @@ class Offer:
     run: see `Served.run`.
     """
 
-    run: Callable[[list[Generation], Record], AbstractAsyncContextManager[Job]]
+    run: Callable[..., AbstractAsyncContextManager[Job]]
 
     def __init__(self, name: str, llm: LLM, limits: Limits, adapter: str | None = None):
         self.name, self.llm, self.limits, self.adapter = name, llm, limits, adapter
@@ -41,24 +42,39 @@ class Offer:
 
 
 class Served(Offer):
-    """A model, which its own thread computes. present: answers that wait or run."""
+    """A model, which its own thread computes."""
 
     def __init__(self, name: str, llm: LLM, limits: Limits, metrics: ModelMetrics):
         super().__init__(name, llm, limits)
         self.metrics = metrics
-        self.present = 0
+        self._jobs: set[Job] = set()
+        self._ends = False
         self._seconds_each = 1.0
         metrics.watch(llm.engine.state)
         self._warm_up()
         self._worker = Worker(name, llm.engine, metrics.step)
         self._worker.start()
 
+    @property
+    def present(self) -> int:
+        """Answers that wait or run."""
+        return sum(len(job.generations) for job in tuple(self._jobs))  # also asked by other threads
+
+    def cut_off(self) -> None:
+        """Refuses the requests that wait or run, and those to come; to be called in their event loop."""
+        self._ends = True
+        for job in self._jobs:
+            job.refuse(stopping())
+
     @asynccontextmanager
-    async def run(self, generations: list[Generation], record: Record) -> AsyncIterator[Job]:
-        """Admits and begins them; whatever is unfinished in the end is cancelled. Refuses where the queue is full."""
+    async def run(self, generations: list[Generation], record: Record, each: int = 1) -> AsyncIterator[Job]:
+        """Admits and begins them; whatever is unfinished in the end is cancelled. Refuses where the queue is full, and
+        once they are cut off. each: answers to one prompt, which stand together."""
+        if self._ends:
+            raise stopping()
         self.limits.check_queue(self.present, len(generations), self._seconds_each)
-        self.present += len(generations)
         job, begin = Job(generations), time.monotonic()
+        self._jobs.add(job)
         self._worker.submit(job)
         try:
             async with asyncio.timeout(self.limits.seconds):
@@ -67,9 +83,9 @@ class Served(Offer):
             raise self.limits.too_slow() from None
         finally:
             self._worker.cancel(job)
-            self.present -= len(generations)
-            self.metrics.ended(generations)
-            record.count(generations)
+            self._jobs.remove(job)
+            self.metrics.ended(generations[::each], generations)
+            record.count(generations[::each], generations)
             self._seconds_each += 0.2 * (time.monotonic() - begin - self._seconds_each)
 
     def between_steps(self, work: Callable[[], None]) -> None:

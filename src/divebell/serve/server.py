@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._service.draining:
-            self.should_exit = True
+            self._loop.call_soon_threadsafe(self._cut_off)
             return
         self._service.draining = True
         LOG.info("%s: no new requests; those in flight have %g s", signal.Signals(sig).name, self._service.limits.grace)
@@ -107,6 +107,10 @@ class Server(uvicorn.Server):
     async def _drain(self) -> None:
         if not await self._service.drained():
             LOG.warning("the grace time is over; requests are cut off")
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        self._service.cut_off()
         self.should_exit = True
 
 

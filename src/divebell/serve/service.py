@@ -94,6 +94,11 @@ class Service:
             await asyncio.sleep(0.05)
         return False
 
+    def cut_off(self) -> None:
+        """Refuses what is still computed; to be called in the event loop."""
+        for served in self.models.values():
+            served.cut_off()
+
     def close(self) -> None:
         """Lets go of all models."""
         for served in self.models.values():

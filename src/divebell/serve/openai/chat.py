@@ -35,7 +35,7 @@ async def chat_completions(form: ChatForm, request: Request) -> Response:
 
 async def whole(served: Offer, form: ChatForm, answers: list[Answer], record: Record) -> dict[str, object]:
     generations = [answer.generation for answer in answers]
-    async with served.run(generations, record) as job:
+    async with served.run(generations, record, len(answers)) as job:
         async for news in job.updates():
             if news:
                 answers[news[0]].take(news[1])
@@ -70,7 +70,7 @@ def _choice(served: Offer, form: ChatForm, index: int, answer: Answer) -> dict[s
 async def chunks(served: Offer, form: ChatForm, answers: list[Answer], record: Record) -> AsyncGenerator[str]:
     stream = Chunks(served, form)
     generations = [answer.generation for answer in answers]
-    async with served.run(generations, record) as job:
+    async with served.run(generations, record, len(answers)) as job:
         for index in range(len(answers)):
             yield stream.delta(index, {"role": "assistant", "content": ""})
         async for news in job.updates():

@@ -104,7 +104,7 @@ async def whole(
 ) -> dict[str, object]:
     generations = [each.generation for each in continued]
     choices = [{"index": i, "text": "", "logprobs": None, "finish_reason": None} for i in range(len(continued))]
-    async with served.run(generations, record) as job:
+    async with served.run(generations, record, form.n or 1) as job:
         async for news in job.updates():
             if news:
                 _add(choices[news[0]], continued[news[0]].take(news[1]))
@@ -131,7 +131,7 @@ async def chunks(
     generations = [each.generation for each in continued]
     top = head("cmpl", "text_completion", form.model)
     extra = {"usage": None} if form.wants_usage else {}
-    async with served.run(generations, record) as job:
+    async with served.run(generations, record, form.n or 1) as job:
         yield BEGUN
         async for news in job.updates():
             if news is None:

@@ -12,7 +12,7 @@ from divebell.serve.errors import as_refusal
 from divebell.serve.paths import PAGE
 from divebell.serve.question import Question
 from divebell.serve.record import Record
-from divebell.serve.refusal import Refusal
+from divebell.serve.refusal import stopping
 from divebell.serve.service import Service
 from divebell.serve.ui.settings import Settings
 
@@ -32,7 +32,7 @@ class Asker:
         self, model: str, messages: Sequence[dict[str, str]], settings: Settings
     ) -> AsyncGenerator[Answer]:
         """The answer, each time that there is more of it. Closing the iterator ends it and frees its memory."""
-        record = Record(self.client, "WEBSOCKET", PAGE, key=self.key)
+        record = Record(self.client, "WEBSOCKET", PAGE, key=self.key, route=PAGE)
         with self.access.request(record):
             try:
                 async with aclosing(self._answer(model, messages, settings, record)) as answers:
@@ -61,7 +61,7 @@ class Asker:
     def _check(self, messages: Sequence[dict[str, str]]) -> None:
         limits = self.service.limits
         if self.service.draining:
-            raise Refusal(503, "the server is stopping; try again later", retry_after=5)
+            raise stopping()
         if sum(len(message["content"].encode("utf-8", "replace")) for message in messages) > limits.body:
             raise limits.body_too_large()
 
