@@ -35,6 +35,7 @@ def test_scores_kept_on_this_machine_are_in_the_documents(tiny, tmp_path, monkey
             journal.add(row | dict.fromkeys(COUNTED))
         journal.add(row | {"id": 4, "scores": {}, "refused": "no"} | dict.fromkeys(COUNTED))
         journal.close()
+    (state() / "receipts.sqlite").write_text("no ledger")
     assert main(["audit", str(folder), "--out", str(tmp_path / "out")]) == 0
     capsys.readouterr()
     page = (tmp_path / "out" / "ai-act.md").read_text()

@@ -1,5 +1,6 @@
 """divebell audit."""
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from json import dumps
 from pathlib import Path
@@ -11,7 +12,7 @@ from divebell.audit.audit import audit as audit_model
 from divebell.audit.measured import Measured, Score, energy
 from divebell.cli.output import print_fields, print_json, print_table
 from divebell.config import format_bytes, plural
-from divebell.errors import Mismatch
+from divebell.errors import BadFile, Mismatch
 
 if TYPE_CHECKING:
     from divebell.evaluate.kept import Kept
@@ -48,7 +49,9 @@ def _measured(found: Audit) -> Measured:
 
     files = found.identities
     scores = tuple(_score(one) for one in kept(settings.state() / "eval", files))
-    own = energy(ledger.receipts(ledger.place()), files)
+    own = None
+    with suppress(BadFile):  # a ledger that can't be read is told by `divebell receipts`, and no fault of the model
+        own = energy(ledger.receipts(ledger.place()), files)
     return Measured(scores, own, *(_published(found.name, field) for field in ("training_tokens", "gpu_hours")))
 
 
