@@ -201,6 +201,8 @@ def _show_one(one: "Outcome") -> None:
         print(f"{one.model}: no question is answered yet")
     if one.found:
         print(f"{plural(one.found, 'answer', ',')} of an earlier run {'is' if one.found == 1 else 'are'} among them.")
+    if one.refused:
+        print(f"{plural(len(one.refused), 'question', ',')} refused, and in no score: {one.refused[0]['refused']}")
     print(f"answers: {one.journal}")
 
 
