@@ -133,6 +133,14 @@ def test_a_server_is_a_model_like_others_and_its_key_is_written_nowhere(run, tmp
     assert not [text for text in (told, *written) if "very-secret" in text]
 
 
+def test_a_page_that_can_not_be_written_costs_no_figure(model, rows, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    with serving(Fake(lambda body: page.mkdir(exist_ok=True) or "#### 4")) as fake:
+        arguments = ["--tasks", "gsm8k", "--limit", "1", "--data", str(rows), "--out", str(tmp_path / "out")]
+        assert main(["eval", f"fake={fake.url}", *arguments, "--html", str(page)]) == 1
+    assert "1 of 1" in capsys.readouterr().out
+
+
 def test_the_answers_of_a_server_that_fails_are_shown_and_kept(model, rows, tmp_path, capsys):
     with serving(Fake()) as fake:
         fake.faults = [None] * 10 + [(403, {}, b'{"error": {"message": "no money left"}}')] * 100
@@ -144,6 +152,14 @@ def test_the_answers_of_a_server_that_fails_are_shown_and_kept(model, rows, tmp_
         fake.faults = []
         assert main(["eval", f"fake={fake.url}", *arguments]) == 0
         assert "10 answers of an earlier run are among them." in capsys.readouterr().out
+
+
+def test_a_question_that_a_server_refuses_is_shown_and_ends_nothing(run):
+    with serving(Fake(lambda body: "#### 0")) as fake:
+        fake.refuse = lambda body: (400, {}, b'{"error": "filtered"}') if "1 apples" in body["prompt"][-60:] else None
+        shown = run("--tasks", "gsm8k", models=(f"fake={fake.url}",))
+    assert "5 of 6" in shown
+    assert "1 question refused, and in no score: " in shown
 
 
 def test_what_the_first_model_answered_is_shown_where_the_second_can_not_be_loaded(model, rows, tmp_path, capsys):
@@ -196,6 +212,7 @@ def test_a_server_with_several_models_is_told(rows, capsys):
         (["m", "--tasks", "gsm8k", "--max-tokens", "0"], "max-tokens is 0"),
         (["m", "--tasks", "gsm8k", "--data", "/nowhere"], "--data /nowhere is no folder"),
         (["m", "--tasks", "gsm8k", "--html", "/nowhere/page.html"], "html is '/nowhere/page.html'; there is no folder"),
+        (["m", "--tasks", "gsm8k", "--html", "/"], "html is '/', which is a folder; give the name of a file"),
         (["m", "http://a:b@c", "--tasks", "gsm8k"], "must have no user, password"),
         (
             ["http://c", "--tasks", "gsm8k", "--key-from", "NO_SUCH_KEY"],

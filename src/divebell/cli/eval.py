@@ -80,8 +80,8 @@ def eval(
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     _check(models, names, shots)
     asking.check(models)
-    if html and not html.expanduser().parent.is_dir():
-        raise BadInput(f"html is {str(html)!r}; there is no folder {html.expanduser().parent}")
+    if html:
+        _check_page(html)
     from divebell.evaluate.question import Manner
     from divebell.evaluate.scoring import figures, score
     from divebell.evaluate.tasks import benchmarks
@@ -99,10 +99,10 @@ def eval(
                 raise outcomes[-1].problem
     except (DivebellError, KeyboardInterrupt) as ended:  # what was answered until then is shown all the same
         problem = ended
-    if html and outcomes:
-        _write(html.expanduser(), outcomes)
     if outcomes:
         print_json(figures(outcomes)) if json else _show(outcomes)
+    if html and outcomes:
+        _write(html.expanduser(), outcomes)
     if problem:
         raise problem
 
@@ -182,6 +182,14 @@ def _check(models: tuple[str, ...], names: list[str], shots: int | None) -> None
         raise BadInput(f"there are {plural(len(models), 'model')}; give one, or two to compare")
     if shots is not None and shots < 0:
         raise BadInput(f"shots is {shots}; it must be 0 or more")
+
+
+def _check_page(html: Path) -> None:
+    path = html.expanduser()
+    if path.is_dir():
+        raise BadInput(f"html is {str(html)!r}, which is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise BadInput(f"html is {str(html)!r}; there is no folder {path.parent}")
 
 
 def _show(outcomes: "list[Outcome]") -> None:
