@@ -12,6 +12,7 @@ import talkers
 from fake_server import Fake, serving
 
 from divebell.cli import main
+from divebell.cli.asking import _key
 from divebell.errors import NoSandbox
 from divebell.evaluate.sandbox import check_sandbox
 
@@ -133,6 +134,48 @@ def test_a_server_is_a_model_like_others_and_its_key_is_written_nowhere(run, tmp
     assert not [text for text in (told, *written) if "very-secret" in text]
 
 
+def test_the_key_of_one_host_goes_to_no_other_unless_it_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    asked = ["--tasks", "gsm8k", "--limit", "1"]
+    with serving(Fake(lambda body: "#### 4")) as fake:
+        run(*asked, models=(fake.url,))
+        run(*asked, "--key-from", "OPENAI_API_KEY", models=(f"other={fake.url}",))
+        sent = [headers.get("authorization") for path, headers, _ in fake.asked if path.endswith("completions")]
+    assert sent == [None, "Bearer sk-secret"]
+
+
+def test_openais_own_host_gets_its_key_without_being_told(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert _key(None, "https://api.openai.com/v1") == "sk-secret"
+    assert _key(None, "https://api.openai.com.example/v1") is None
+
+
+def test_several_servers_stand_in_one_table_with_keys_and_prices_of_their_own(run, monkeypatch):
+    monkeypatch.setenv("FIRST_KEY", "sk-first")
+    monkeypatch.setenv("SECOND_KEY", "sk-second")
+    more = [
+        "--tasks",
+        "gsm8k",
+        "--limit",
+        "1",
+        "--key-from",
+        "127.0.0.1=FIRST_KEY",
+        "--key-from",
+        "localhost=SECOND_KEY",
+    ]
+    more += ["--price", "a=1,10", "--price", "b=2,20"]
+    with serving(Fake(lambda body: "#### 0")) as fake:
+        other = fake.url.replace("127.0.0.1", "localhost")
+        models = (f"a={fake.url}", f"b={other}", f"c={fake.url}")
+        told = json.loads(run(*more, "--json", models=models))["models"]
+        sent = [(headers["Host"].split(":")[0], headers["authorization"]) for _, headers, _ in fake.asked]
+        shown = run(*more, models=models)
+    assert [one["results"][0]["cost"]["dollars"] for one in told] == [pytest.approx(2e-4), pytest.approx(4e-4), None]
+    assert set(sent) == {("127.0.0.1", "Bearer sk-first"), ("localhost", "Bearer sk-second")}
+    together = shown.partition("Together")[2].splitlines()
+    assert [line.split()[1] for line in together if line.startswith(" gsm8k ")] == ["a", "b", "c"]
+
+
 def test_a_page_that_can_not_be_written_costs_no_figure(model, rows, tmp_path, capsys):
     page = tmp_path / "page.html"
     with serving(Fake(lambda body: page.mkdir(exist_ok=True) or "#### 4")) as fake:
@@ -220,6 +263,11 @@ def test_a_server_with_several_models_is_told(rows, capsys):
         ),
         (["http://c", "--tasks", "gsm8k", "--price=-1,2"], "price is '-1,2'; give dollars for 10^6 tokens"),
         (["http://c", "--tasks", "gsm8k", "--price", "none"], "there is no price of 'none'"),
+        (
+            ["http://c", "--tasks", "gsm8k", "--key-from", "d=A"],
+            "key-from names 'd', where no server is; the hosts are c",
+        ),
+        (["http://c", "--tasks", "gsm8k", "--price", "1,2", "--price", "3,4"], "price is given twice, 1,2 and 3,4"),
         (["http://c", "--tasks", "gsm8k", "--patience", "0s"], "patience is '0s'; give a time"),
     ],
 )

@@ -178,8 +178,8 @@ def _generation(samples: int, temperature: float, max_tokens: int | None) -> dic
 def _check(models: tuple[str, ...], names: list[str], shots: int | None) -> None:
     if not names:
         raise BadInput("tasks is empty; give names with commas between them, such as mmlu,gsm8k")
-    if not 1 <= len(models) <= 2:
-        raise BadInput(f"there are {plural(len(models), 'model')}; give one, or two to compare")
+    if not models:
+        raise BadInput("there are 0 models; give one, or several to compare")
     if shots is not None and shots < 0:
         raise BadInput(f"shots is {shots}; it must be 0 or more")
 
@@ -195,8 +195,20 @@ def _check_page(html: Path) -> None:
 def _show(outcomes: "list[Outcome]") -> None:
     for one in outcomes:
         _show_one(one)
+    if len(outcomes) > 1:
+        _show_together(outcomes)
     if len(outcomes) == 2:
         _show_differences(outcomes)
+
+
+def _show_together(outcomes: "list[Outcome]") -> None:
+    rows = [
+        (own.benchmark, one.model, *next(_scores(own))[2:4], own.questions, _known("dollars", own.cost["dollars"]))
+        for one in outcomes
+        for own in one.results
+    ]
+    rows.sort(key=lambda row: row[0])  # the models stay in their order
+    print_table(("benchmark", "model", "score", "95 %", "questions", "$"), rows, "Together")
 
 
 def _show_one(one: "Outcome") -> None:
