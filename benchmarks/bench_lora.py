@@ -196,7 +196,7 @@ async def _whole(options: argparse.Namespace) -> None:
     await server.start()
     try:
         os.environ["OPENAI_API_KEY"] = KEY
-        after = _divebell("eval", f"{NAME}={server.url}/v1", *test, *answers)
+        after = _divebell("eval", f"{NAME}={server.url}/v1", *test, *answers, "--key-from", "OPENAI_API_KEY")
     finally:
         server.end()
     metrics = [json.loads(line) for line in (options.out / "run" / "metrics.jsonl").read_text().splitlines()]

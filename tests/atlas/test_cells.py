@@ -27,6 +27,14 @@ def test_no_cell_is_without_source_and_date():
     assert all(sourced(claim.source) for claim in claims())
 
 
+def test_a_price_of_a_makers_own_list_or_of_a_named_one_has_its_address():
+    priced = [(name, cell) for name, field, cell in CELLS if field.startswith("price_") and cell.value is not None]
+    without = {name for name, cell in priced if not cell.source.url}
+    assert without == {"gemini-1.5-pro", "gemini-1.5-flash"} & {name for name, _ in priced}  # Google's page is not kept
+    urls = {cell.source.url for name, cell in priced if name == "deepseek-r1"}
+    assert urls == {"https://api-docs.deepseek.com/quick_start/pricing"}
+
+
 def test_values_are_of_their_kind_and_in_range():
     for name, field, cell in CELLS:
         if cell.value is not None:

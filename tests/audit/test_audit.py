@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from test_hub import COMMIT, publish, server  # noqa: F401 - the fixture of a hu
 
 from divebell.audit import ai_act, bom, card
 from divebell.audit.audit import audit
+from divebell.audit.measured import Measured, Score, energy
 from divebell.weights.catalogue import CATALOGUE, DEFAULT
 from divebell.weights.pull import pull
 
@@ -111,6 +113,31 @@ def test_the_bill_of_materials_is_valid(folder):
     assert [one["license"].get("id") for one in model["licenses"]] == ["MIT", None]
     assert model["pedigree"]["ancestors"][0]["name"] == "Llama-3.1-8B"
     assert "odd name\\|&lt;b>.py" in card.card(found)
+
+
+SCORE = Score("mmlu", "acc", 500, 0.272, 0.235, 0.313, "usual examples, text, weights stored", "2026-11-28")
+RECEIPT = {"kind": "answer", "files": {"a": "1"}, "joules": 3.6e6, "grams_co2": 400.0, "method": "an estimate"}
+RECEIPT |= {"prompt_tokens": 600, "cached_tokens": 100, "completion_tokens": 500}
+
+
+def test_documents_tell_what_was_measured_of_these_files(folder):
+    own = energy(
+        [RECEIPT, RECEIPT | {"files": {"a": "2"}}, RECEIPT | {"files": {}}, {"kind": "idle", "joules": 5.0}], {"1"}
+    )
+    assert (own.answers, own.tokens, own.joules) == (1, 1000, 3.6e6)
+    found = replace(audit(str(folder)), measured=Measured((SCORE,), own, "training tokens 14.8 T", "GPU hours 2.79 M"))
+    answers = {(one.annex, one.point): one for one in ai_act.fields(found)}
+    assert answers["XI", "2(c)"].basis == "stated, measured"
+    assert "training tokens 14.8 T. tested here: mmlu, 500 questions, acc: 27.2 %" in answers["XII", "2(c)"].answer
+    assert answers["XI", "2(d)"].answer == "GPU hours 2.79 M"
+    assert "3,600,000.0 J for 1,000 tokens (an estimate)" in answers["XI", "2(e)"].answer
+    assert "- mmlu, 500 questions, acc: 27.2 % (23.5 to 31.3)" in card.card(found)
+    text = json.dumps(bom.bom(found))
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    told = json.loads(text)["metadata"]["component"]["modelCard"]
+    assert told["quantitativeAnalysis"]["performanceMetrics"][0]["value"] == "0.2720"
+    [used] = told["considerations"]["environmentalConsiderations"]["energyConsumptions"]
+    assert used["activityEnergyCost"] == {"value": 1.0, "unit": "kWh"}
 
 
 def test_the_ai_acts_fields(folder):

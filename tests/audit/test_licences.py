@@ -59,3 +59,16 @@ def test_an_unknown_licence_is_named():
     finding = terms_of(["a"], {"README.md": "shareware"}, None).finding
     assert finding.state == "not checked"
     assert "'shareware' by README.md" in finding.said
+
+
+def test_the_codes_licence_is_not_that_of_the_weights(tmp_path):
+    (tmp_path / "LICENSE-CODE").write_text("MIT License\n\nPermission is hereby granted, free of charge, to any person")
+    (tmp_path / "LICENSE-MODEL").write_text("DEEPSEEK LICENSE AGREEMENT\n\nVersion 1.0")
+    terms = terms_of(["DeepSeek-V3"], {}, tmp_path)
+    assert [licence.id for licence in terms.licences] == ["DeepSeek-Model-1.0"]
+    assert terms.finding.state == "passed"
+
+
+def test_a_folder_of_licences_is_no_text(tmp_path):
+    (tmp_path / "LICENSES").mkdir()
+    assert terms_of(["a"], {}, tmp_path).finding.state == "not checked"

@@ -12,6 +12,7 @@ import talkers
 from fake_server import Fake, serving
 
 from divebell.cli import main
+from divebell.cli.asking import _key
 from divebell.errors import NoSandbox
 from divebell.evaluate.sandbox import check_sandbox
 
@@ -133,6 +134,56 @@ def test_a_server_is_a_model_like_others_and_its_key_is_written_nowhere(run, tmp
     assert not [text for text in (told, *written) if "very-secret" in text]
 
 
+def test_the_key_of_one_host_goes_to_no_other_unless_it_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    asked = ["--tasks", "gsm8k", "--limit", "1"]
+    with serving(Fake(lambda body: "#### 4")) as fake:
+        run(*asked, models=(fake.url,))
+        run(*asked, "--key-from", "OPENAI_API_KEY", models=(f"other={fake.url}",))
+        sent = [headers.get("authorization") for path, headers, _ in fake.asked if path.endswith("completions")]
+    assert sent == [None, "Bearer sk-secret"]
+
+
+def test_openais_own_host_gets_its_key_without_being_told(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert _key(None, "https://api.openai.com/v1") == "sk-secret"
+    assert _key(None, "https://api.openai.com.example/v1") is None
+
+
+def test_several_servers_stand_in_one_table_with_keys_and_prices_of_their_own(run, monkeypatch):
+    monkeypatch.setenv("FIRST_KEY", "sk-first")
+    monkeypatch.setenv("SECOND_KEY", "sk-second")
+    more = [
+        "--tasks",
+        "gsm8k",
+        "--limit",
+        "1",
+        "--key-from",
+        "127.0.0.1=FIRST_KEY",
+        "--key-from",
+        "localhost=SECOND_KEY",
+    ]
+    more += ["--price", "a=1,10", "--price", "b=2,20"]
+    with serving(Fake(lambda body: "#### 0")) as fake:
+        other = fake.url.replace("127.0.0.1", "localhost")
+        models = (f"a={fake.url}", f"b={other}", f"c={fake.url}")
+        told = json.loads(run(*more, "--json", models=models))["models"]
+        sent = [(headers["Host"].split(":")[0], headers["authorization"]) for _, headers, _ in fake.asked]
+        shown = run(*more, models=models)
+    assert [one["results"][0]["cost"]["dollars"] for one in told] == [pytest.approx(2e-4), pytest.approx(4e-4), None]
+    assert set(sent) == {("127.0.0.1", "Bearer sk-first"), ("localhost", "Bearer sk-second")}
+    together = shown.partition("Together")[2].splitlines()
+    assert [line.split()[1] for line in together if line.startswith(" gsm8k ")] == ["a", "b", "c"]
+
+
+def test_a_page_that_can_not_be_written_costs_no_figure(model, rows, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    with serving(Fake(lambda body: page.mkdir(exist_ok=True) or "#### 4")) as fake:
+        arguments = ["--tasks", "gsm8k", "--limit", "1", "--data", str(rows), "--out", str(tmp_path / "out")]
+        assert main(["eval", f"fake={fake.url}", *arguments, "--html", str(page)]) == 1
+    assert "1 of 1" in capsys.readouterr().out
+
+
 def test_the_answers_of_a_server_that_fails_are_shown_and_kept(model, rows, tmp_path, capsys):
     with serving(Fake()) as fake:
         fake.faults = [None] * 10 + [(403, {}, b'{"error": {"message": "no money left"}}')] * 100
@@ -144,6 +195,14 @@ def test_the_answers_of_a_server_that_fails_are_shown_and_kept(model, rows, tmp_
         fake.faults = []
         assert main(["eval", f"fake={fake.url}", *arguments]) == 0
         assert "10 answers of an earlier run are among them." in capsys.readouterr().out
+
+
+def test_a_question_that_a_server_refuses_is_shown_and_ends_nothing(run):
+    with serving(Fake(lambda body: "#### 0")) as fake:
+        fake.refuse = lambda body: (400, {}, b'{"error": "filtered"}') if "1 apples" in body["prompt"][-60:] else None
+        shown = run("--tasks", "gsm8k", models=(f"fake={fake.url}",))
+    assert "5 of 6" in shown
+    assert "1 question refused, and in no score: " in shown
 
 
 def test_what_the_first_model_answered_is_shown_where_the_second_can_not_be_loaded(model, rows, tmp_path, capsys):
@@ -196,6 +255,7 @@ def test_a_server_with_several_models_is_told(rows, capsys):
         (["m", "--tasks", "gsm8k", "--max-tokens", "0"], "max-tokens is 0"),
         (["m", "--tasks", "gsm8k", "--data", "/nowhere"], "--data /nowhere is no folder"),
         (["m", "--tasks", "gsm8k", "--html", "/nowhere/page.html"], "html is '/nowhere/page.html'; there is no folder"),
+        (["m", "--tasks", "gsm8k", "--html", "/"], "html is '/', which is a folder; give the name of a file"),
         (["m", "http://a:b@c", "--tasks", "gsm8k"], "must have no user, password"),
         (
             ["http://c", "--tasks", "gsm8k", "--key-from", "NO_SUCH_KEY"],
@@ -203,6 +263,11 @@ def test_a_server_with_several_models_is_told(rows, capsys):
         ),
         (["http://c", "--tasks", "gsm8k", "--price=-1,2"], "price is '-1,2'; give dollars for 10^6 tokens"),
         (["http://c", "--tasks", "gsm8k", "--price", "none"], "there is no price of 'none'"),
+        (
+            ["http://c", "--tasks", "gsm8k", "--key-from", "d=A"],
+            "key-from names 'd', where no server is; the hosts are c",
+        ),
+        (["http://c", "--tasks", "gsm8k", "--price", "1,2", "--price", "3,4"], "price is given twice, 1,2 and 3,4"),
         (["http://c", "--tasks", "gsm8k", "--patience", "0s"], "patience is '0s'; give a time"),
     ],
 )

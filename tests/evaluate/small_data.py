@@ -51,7 +51,7 @@ def folder(path: Path) -> Path:
     problems = [{"question": f"{i} apples and {i}?", "answer": f"{i} + {i}.\n#### {2 * i}"} for i in range(6)]
     lines(path / "gsm8k/test.jsonl", problems)
     lines(path / "gsm8k/train.jsonl", problems)
-    (path / "mgsm").mkdir()
+    (path / "mgsm").mkdir(parents=True)
     (path / "mgsm/mgsm_de.tsv").write_text("".join(f"Wie viel ist {i} und {i}?\t{2 * i},000\n" for i in range(4)))
     pairs = [
         {"premise": f"It was {word}.", "choice1": f"He saw {word}.", "choice2": "He did not.", "question": "effect"}

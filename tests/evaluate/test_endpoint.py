@@ -18,8 +18,8 @@ from divebell.evaluate.client import TRIES, Client
 from divebell.evaluate.endpoint import AT_ONCE, Endpoint
 from divebell.evaluate.in_process import InProcess
 from divebell.evaluate.question import Manner, Question
-from divebell.evaluate.run import Plan
-from divebell.evaluate.scoring import score
+from divebell.evaluate.run import MOST_REFUSED, Plan
+from divebell.evaluate.scoring import figures, score
 from divebell.evaluate.tasks import benchmarks
 
 BROKEN = (500, {}, b"oops")
@@ -186,6 +186,48 @@ def test_what_was_answered_before_a_server_failed_is_kept_and_not_asked_again(fa
     second = run(endpoint(fake.url), "mmlu_anatomy")
     assert second.problem is None
     assert (second.found, second.results[0].questions, len(fake.asked)) == (kept, 12, 12 - kept)
+
+
+FILTERED = (400, {}, b'{"error": {"message": "content filter"}}')
+
+
+def refuses(words: str):
+    return lambda body: FILTERED if words in body["prompt"].rpartition("Question: ")[2] else None
+
+
+def test_a_question_that_a_server_refuses_is_kept_as_refused_and_not_asked_again(fake, run):
+    fake.refuse = refuses("3 apples")
+    first = run(endpoint(fake.url), "gsm8k")
+    assert (first.problem, first.results[0].questions, first.results[0].of) == (None, 5, 6)
+    [row] = first.refused
+    assert (row["task"], row["id"]) == ("gsm8k", 3)
+    assert "status 400: content filter" in row["refused"]
+    fake.asked = []
+    second = run(endpoint(fake.url), "gsm8k")
+    assert (second.problem, second.refused, second.results[0].questions, fake.asked) == (None, [row], 5, [])
+    assert figures([second])["models"][0]["refused"][0]["id"] == 3
+
+
+def test_the_last_question_of_a_run_may_be_refused(fake, run):
+    run(endpoint(fake.url), "gsm8k", limit=3)
+    fake.refuse = refuses("3 apples")
+    outcome = run(endpoint(fake.url), "gsm8k", limit=4)
+    assert (outcome.problem, outcome.results[0].questions, len(outcome.refused)) == (None, 3, 1)
+
+
+def test_a_server_that_refuses_all_ends_the_run_and_is_asked_again_later(fake, run):
+    fake.refuse = refuses("apples")
+    outcome = run(endpoint(fake.url), "gsm8k")
+    assert (str(outcome.problem)[-14:], outcome.refused, outcome.results) == ("content filter", [], [])
+    fake.refuse = lambda body: None
+    assert run(endpoint(fake.url), "gsm8k").results[0].questions == 6
+
+
+def test_a_server_that_begins_to_refuse_all_ends_the_run(fake, run):
+    fake.faults = [None] * 3 + [FILTERED] * 100
+    outcome = run(endpoint(fake.url), "gsm8k", samples=8, generation={"temperature": 1.0})
+    assert isinstance(outcome.problem, EndpointError)
+    assert len(outcome.refused) < MOST_REFUSED
 
 
 def test_time_that_is_up_gives_up_what_is_under_way(fake, run):

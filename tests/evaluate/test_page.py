@@ -25,7 +25,7 @@ def outcome(model: str, right: list[int]) -> Outcome:
     parts = {"mmlu_anatomy": (0.25, 4), "mmlu_virology": (0.5, 6)}
     found = published("deepseek-r1", "mmlu")
     own = Result("mmlu", len(right), 14042, 3, scores, found, COST, parts)
-    return Outcome(model, Path("/secret/home/journal.jsonl"), {"mmlu": rows}, [own], 0, None)
+    return Outcome(model, Path("/secret/home/journal.jsonl"), {"mmlu": rows}, [own], 0, [], None)
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,9 @@ def test_what_ended_a_run_is_told():
     assert "The run ended early: http://x <is> gone" in told
     assert "No question is answered." in told
     assert "<is>" not in page([broken])
+
+
+def test_refused_questions_are_told():
+    refused = replace(outcome("first", [1, 0]), refused=[{"refused": "content <filter>"}])
+    told = "Questions that the server refused, and that no score counts: 1. The first: content <filter>"
+    assert told in Tree(page([refused])).texts

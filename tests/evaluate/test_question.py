@@ -41,3 +41,23 @@ def test_fields_of_several_kinds_are_told(tmp_path):
         file.write('{"question": "a", "answer": 5}\n')
     with pytest.raises(BadInput, match="gsm8k can't be asked with these rows: Expected bytes, got a 'int' object"):
         benchmarks(["gsm8k"], folder, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "file", "change"),
+    [
+        ("xcopa_sw", "xcopa/data/sw/test.sw.jsonl", {"label": 1}),
+        ("mmlu_anatomy", "mmlu/test.jsonl", {"answer": 3}),
+        ("gsm8k", "gsm8k/test.jsonl", {"answer": "#### 9"}),
+    ],
+)
+def test_another_right_answer_makes_another_question(tmp_path, task, file, change):
+    folder = small_data.folder(tmp_path / "first")
+    changed = small_data.folder(tmp_path / "second") / file
+    first, *others = changed.read_text().splitlines(keepends=True)
+    changed.write_text("".join([json.dumps(json.loads(first) | change) + "\n", *others]))
+    [before], [after] = (benchmarks([task], place, 0) for place in (folder, tmp_path / "second"))
+    made, corrected = (question(one.tasks[0], 0, 0, Manner()) for one in (before, after))
+    assert str(made.instances[0].arguments) == str(corrected.instances[0].arguments)
+    assert made.digest != corrected.digest
+    assert question(before.tasks[0], 1, 0, Manner()).digest == question(after.tasks[0], 1, 0, Manner()).digest

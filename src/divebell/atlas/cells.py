@@ -3,6 +3,7 @@
 models.csv, cells.csv, sources.csv and claims.csv hold it; prices come from divebell's own price lists.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -111,10 +112,16 @@ def _prices(name: str, maker: Source) -> dict[str, Cell]:
         none = Cell(None, maker, "no price list of its maker's")
         return {"price_input": none, "price_output": none}
     listed = price(name)
-    of = Source(f"{listed.provider}: {listed.source}", "", listed.date)
+    of = Source(f"{listed.provider}: {listed.source}", _url(listed.source), listed.date)
     cached = "" if listed.cached is None else f"cached {listed.cached:g}"
     note = "; ".join(filter(None, (listed.note, cached)))
     return {"price_input": Cell(listed.input, of, note), "price_output": Cell(listed.output, of, listed.note)}
+
+
+def _url(source: str) -> str:
+    """Of a source that begins with an address, as price lists write it: without https://."""
+    address = source.partition(",")[0]
+    return f"https://{address}" if re.fullmatch(r"[\w-]+(\.[\w-]+)+(/[\w./-]+)?", address) else ""
 
 
 def _value(field: str, text: str) -> float | str | None:

@@ -16,7 +16,8 @@ REGULATION = "http://data.europa.eu/eli/reg/2024/1689/oj"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """annex: XI or XII. point: its number there. basis: "files", "stated" (by maker or licence), or None."""
+    """annex: XI or XII. point: its number there. basis: "files", "stated" (by maker or licence), "measured" (here), or
+    None."""
 
     annex: str
     point: str
@@ -32,6 +33,7 @@ def fields(audit: Audit) -> list[Field]:
     uses = _stated("; ".join(use for one in audit.licences for use in one.restrictions))
     formats = ("text in and out, as token ids; chat by the model's template", "files")
     origin = _stated(", ".join(filter(None, (audit.source, audit.revision and f"revision {audit.revision}"))))
+    data = _data(audit)
     means = (f"divebell {__version__}; any program that reads {_containers(audit)}", "files")
     return [
         Field("XI", "1(a)", "tasks, and systems it can be part of"),
@@ -42,9 +44,9 @@ def fields(audit: Audit) -> list[Field]:
         Field("XI", "1(f)", "licence", *licence),
         Field("XI", "2(a)", "technical means needed to integrate it", *means),
         Field("XI", "2(b)", "design and training: methods, choices, what is optimised", *_stated(_base(audit))),
-        Field("XI", "2(c)", "data for training, testing, validation"),
-        Field("XI", "2(d)", "computation used for training"),
-        Field("XI", "2(e)", "energy consumption, known or estimated"),
+        Field("XI", "2(c)", "data for training, testing, validation", *data),
+        Field("XI", "2(d)", "computation used for training", *_stated(audit.measured.gpu_hours)),
+        Field("XI", "2(e)", "energy consumption, known or estimated", *_energy(audit)),
         Field("XII", "1(a)", "tasks, and systems it can be part of"),
         Field("XII", "1(b)", "acceptable uses", *uses),
         Field("XII", "1(c)", "date of release and ways of distribution", *origin),
@@ -55,7 +57,7 @@ def fields(audit: Audit) -> list[Field]:
         Field("XII", "1(h)", "licence", *licence),
         Field("XII", "2(a)", "technical means needed to integrate it", *means),
         Field("XII", "2(b)", "modality, format and largest size of inputs and outputs", *context),
-        Field("XII", "2(c)", "data for training, testing, validation"),
+        Field("XII", "2(c)", "data for training, testing, validation", *data),
     ]
 
 
@@ -66,7 +68,8 @@ def page(audit: Audit) -> str:
     head = f"# {audit.name}: fields of the EU AI Act, Annexes XI and XII\n\n"
     text = (
         f"Regulation (EU) 2024/1689 ({REGULATION}), the fields in our words. {known} of {len(listed)} could be filled "
-        f"from the model's files on {audit.made:%Y-%m-%d}; the rest only its maker knows. Not legal advice.\n\n"
+        f"on {audit.made:%Y-%m-%d} from the model's files, from what is stated of it and from what was measured on "
+        "this machine; the rest only its maker knows. Not legal advice.\n\n"
     )
     rows = [(one.annex, one.point, one.asks, one.answer, one.basis or "") for one in listed]
     return head + text + table(("annex", "point", "asks for", "answer", "basis"), rows) + "\n"
@@ -92,6 +95,19 @@ def _context(audit: Audit) -> tuple[str, str] | tuple[()]:
 
 def _licence(audit: Audit) -> tuple[str, str] | tuple[()]:
     return _stated(" and ".join(f"{one.title} ({one.source})" for one in audit.licences))
+
+
+def _data(audit: Audit) -> tuple[str, str] | tuple[()]:
+    """Of testing what was tested here; of training how much the maker published."""
+    found = audit.measured
+    tested = f"tested here: {'. '.join(map(str, found.scores))}" if found.scores else ""
+    basis = ", ".join(name for name, text in (("stated", found.training_tokens), ("measured", tested)) if text)
+    return (". ".join(filter(None, (found.training_tokens, tested))), basis) if basis else ()
+
+
+def _energy(audit: Audit) -> tuple[str, str] | tuple[()]:
+    found = audit.measured.energy
+    return (f"{found}; that of training is {NOT_KNOWN}", "measured") if found else ()
 
 
 def _containers(audit: Audit) -> str:

@@ -10,8 +10,10 @@ from divebell.audit.files import File, entry_of, read_files
 from divebell.audit.finding import Finding
 from divebell.audit.known import known_name, vocabulary_sha256
 from divebell.audit.licences import Licence, Terms, terms_of
+from divebell.audit.measured import Measured
 from divebell.audit.template import template_findings
 from divebell.audit.tensors import tensor_finding
+from divebell.engine.identity import file_identity
 from divebell.errors import BadInput, DivebellError
 from divebell.text.folder import read_json
 from divebell.text.stored_template import stored_templates
@@ -25,7 +27,7 @@ class Audit:
     """description: a models.description.Description, None for an architecture that divebell does not know.
 
     source: the page that the model comes from. base: the model that it was made from. tokenizer, templates: as loaded;
-    None and {} where there are none that divebell reads.
+    None and {} where there are none that divebell reads. measured: what documents tell beside the files.
     """
 
     name: str
@@ -39,7 +41,14 @@ class Audit:
     findings: list[Finding]
     templates: dict[str, str] = field(default_factory=dict)
     tokenizer: Any = None
+    measured: Measured = field(default_factory=Measured)
     made: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+
+    @property
+    def identities(self) -> set[str]:
+        """By what receipts and journals of answers call the files."""
+        root = self.path if self.path.is_dir() else self.path.parent
+        return {file.sha256 for file in self.files} | {file_identity(root / file.name) for file in self.files}
 
     @property
     def failed(self) -> list[Finding]:

@@ -11,6 +11,7 @@ from divebell import __version__
 from divebell.audit.audit import Audit
 from divebell.audit.files import File
 from divebell.audit.licences import Licence
+from divebell.audit.measured import KWH, Energy, Score
 
 _URL = ":/?#[]@!$&'()*+,;=%~"  # what a file calls its source need not be an address
 
@@ -62,9 +63,27 @@ def _card(audit: Audit) -> dict[str, Any]:
         parameters |= {"architectureFamily": "transformer", "modelArchitecture": shape.architecture}
     restricted = [use for licence in audit.licences for use in licence.restrictions]
     considerations = {"technicalLimitations": restricted} if restricted else {}
+    considerations |= {"environmentalConsiderations": _energy(audit.measured.energy)} if audit.measured.energy else {}
     counts = {"parameters": shape.parameters, "activeParameters": shape.active_parameters} if shape else {}
     properties = [{"name": f"divebell:{name}", "value": str(value)} for name, value in counts.items()]
-    return {"modelParameters": parameters, "considerations": considerations, "properties": properties}
+    card = {"modelParameters": parameters, "considerations": considerations, "properties": properties}
+    metrics = [_metric(one) for one in audit.measured.scores]
+    return card | ({"quantitativeAnalysis": {"performanceMetrics": metrics}} if metrics else {})
+
+
+def _metric(score: Score) -> dict[str, Any]:
+    interval = {"lowerBound": f"{score.low:.4f}", "upperBound": f"{score.high:.4f}"}
+    slice = f"{score.benchmark}, {score.questions} questions; {score.how}; {score.date}"
+    return {"type": score.metric, "value": f"{score.value:.4f}", "slice": slice, "confidenceInterval": interval}
+
+
+def _energy(found: Energy) -> dict[str, Any]:
+    """The schema wants a provider, of whom a ledger knows nothing."""
+    used = {"value": found.joules / KWH, "unit": "kWh"}
+    provider = {"organization": {"name": "not known"}, "energySource": "unknown", "energyProvided": used}
+    consumed = {"activity": "inference", "energyProviders": [provider], "activityEnergyCost": used}
+    consumed["co2CostEquivalent"] = {"value": found.grams_co2 / 1e6, "unit": "tCO2eq"}
+    return {"energyConsumptions": [consumed], "properties": [{"name": "divebell:energy", "value": str(found)}]}
 
 
 def _component(file: File) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from divebell.text.markdown import table
 
 
 def card(audit: Audit) -> str:
-    parts = [_head(audit), _checks(audit), _licences(audit), _shape(audit), _files(audit)]
+    parts = [_head(audit), _checks(audit), _licences(audit), _shape(audit), _measured(audit), _files(audit)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -51,6 +51,12 @@ def _shape(audit: Audit) -> str:
         ("cache", f"{shape.cache_bytes('bf16'):,} bytes for each token, in bfloat16"),
     ]
     return "## Shape\n\n" + table(("", ""), rows)
+
+
+def _measured(audit: Audit) -> str:
+    found = audit.measured
+    lines = [*map(str, found.scores), *([str(found.energy)] if found.energy else [])]
+    return "## Measured here\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
 
 
 def _files(audit: Audit) -> str:

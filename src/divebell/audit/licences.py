@@ -77,9 +77,11 @@ def _by_name(name: str) -> Licence | None:
 
 
 def _by_text(folder: Path | None) -> dict[str, Licence | None]:
-    """Licences whose text lies in the folder."""
+    """Licences whose text lies in the folder, but for one that says by its name that it is that of the code alone."""
     found = {}
     for path in sorted(folder.glob("LICENSE*")) if folder else []:
+        if not path.is_file() or re.search(r"\bcode\b", re.sub(r"[-_.]", " ", path.name.lower())):
+            continue
         text = path.read_bytes()[:_LONGEST_TEXT].decode(errors="replace")
         if licence := next((one for one in _licences().values() if one.phrase in text), None):
             found[path.name] = licence

@@ -1,15 +1,21 @@
 """divebell audit."""
 
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from json import dumps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from divebell.audit import ai_act, bom, card
 from divebell.audit.audit import Audit
 from divebell.audit.audit import audit as audit_model
+from divebell.audit.measured import Measured, Score, energy
 from divebell.cli.output import print_fields, print_json, print_table
 from divebell.config import format_bytes, plural
-from divebell.errors import Mismatch
+from divebell.errors import BadFile, Mismatch
+
+if TYPE_CHECKING:
+    from divebell.evaluate.kept import Kept
 
 
 def audit(model: str, /, *, out: Path | None = None, json: bool = False) -> None:
@@ -28,11 +34,50 @@ def audit(model: str, /, *, out: Path | None = None, json: bool = False) -> None
         print a JSON object
     """
     found = audit_model(model)
+    found = replace(found, measured=_measured(found))
     written = _write(found, out) if out else []
     print_json(_figures(found, written)) if json else _show(found, written)
     if found.failed:
         checks = ", ".join(finding.check for finding in found.failed)
         raise Mismatch(f"{found.name}: {plural(len(found.failed), 'check')} failed: {checks}")
+
+
+def _measured(found: Audit) -> Measured:
+    """What runs of `divebell eval` and receipts on this machine tell of these files, and the atlas of this name."""
+    from divebell.costs import ledger, settings
+    from divebell.evaluate.kept import kept
+
+    files = found.identities
+    scores = tuple(_score(one) for one in kept(settings.state() / "eval", files))
+    own = None
+    with suppress(BadFile):  # a ledger that can't be read is told by `divebell receipts`, and no fault of the model
+        own = energy(ledger.receipts(ledger.place()), files)
+    return Measured(scores, own, *(_published(found.name, field) for field in ("training_tokens", "gpu_hours")))
+
+
+def _score(one: "Kept") -> Score:
+    value = one.interval
+    how = _how(one.settings)
+    return Score(one.benchmark, one.metric, one.questions, value.value, value.low, value.high, how, one.date)
+
+
+def _how(settings: dict) -> str:
+    shots = settings.get("shots")
+    said = ["usual examples" if shots is None else f"{shots} examples", "chat" if settings.get("chat") else "text"]
+    return ", ".join([*said, f"weights {settings['model'].get('weights', 'not known')}"])
+
+
+def _published(model: str, field: str) -> str:
+    from divebell.atlas.cells import atlas
+    from divebell.atlas.form import written
+    from divebell.evaluate.published import same_model
+
+    cell = next((one.cells[field] for one in atlas() if same_model(model, one.name)), None)
+    if cell is None or cell.value is None:
+        return ""
+    note = f", {cell.note}" if cell.note else ""
+    what = field.replace("_", " ").replace("gpu", "GPU")
+    return f"{what} {written(field, cell)}, as published for a model of this name ({cell.source.title}{note})"
 
 
 def _write(found: Audit, out: Path) -> list[Path]:
@@ -59,6 +104,7 @@ def _figures(found: Audit, written: list[Path]) -> dict:
         "checks": [asdict(finding) for finding in found.findings],
         "files": [asdict(file) for file in found.files],
         "ai_act": [asdict(field) for field in ai_act.fields(found)],
+        "measured": asdict(found.measured),
         "documents": written,
     }
 

@@ -80,8 +80,8 @@ def eval(
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     _check(models, names, shots)
     asking.check(models)
-    if html and not html.expanduser().parent.is_dir():
-        raise BadInput(f"html is {str(html)!r}; there is no folder {html.expanduser().parent}")
+    if html:
+        _check_page(html)
     from divebell.evaluate.question import Manner
     from divebell.evaluate.scoring import figures, score
     from divebell.evaluate.tasks import benchmarks
@@ -99,10 +99,10 @@ def eval(
                 raise outcomes[-1].problem
     except (DivebellError, KeyboardInterrupt) as ended:  # what was answered until then is shown all the same
         problem = ended
-    if html and outcomes:
-        _write(html.expanduser(), outcomes)
     if outcomes:
         print_json(figures(outcomes)) if json else _show(outcomes)
+    if html and outcomes:
+        _write(html.expanduser(), outcomes)
     if problem:
         raise problem
 
@@ -178,17 +178,37 @@ def _generation(samples: int, temperature: float, max_tokens: int | None) -> dic
 def _check(models: tuple[str, ...], names: list[str], shots: int | None) -> None:
     if not names:
         raise BadInput("tasks is empty; give names with commas between them, such as mmlu,gsm8k")
-    if not 1 <= len(models) <= 2:
-        raise BadInput(f"there are {plural(len(models), 'model')}; give one, or two to compare")
+    if not models:
+        raise BadInput("there are 0 models; give one, or several to compare")
     if shots is not None and shots < 0:
         raise BadInput(f"shots is {shots}; it must be 0 or more")
+
+
+def _check_page(html: Path) -> None:
+    path = html.expanduser()
+    if path.is_dir():
+        raise BadInput(f"html is {str(html)!r}, which is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise BadInput(f"html is {str(html)!r}; there is no folder {path.parent}")
 
 
 def _show(outcomes: "list[Outcome]") -> None:
     for one in outcomes:
         _show_one(one)
+    if len(outcomes) > 1:
+        _show_together(outcomes)
     if len(outcomes) == 2:
         _show_differences(outcomes)
+
+
+def _show_together(outcomes: "list[Outcome]") -> None:
+    rows = [
+        (own.benchmark, one.model, *next(_scores(own))[2:4], own.questions, _known("dollars", own.cost["dollars"]))
+        for one in outcomes
+        for own in one.results
+    ]
+    rows.sort(key=lambda row: row[0])  # the models stay in their order
+    print_table(("benchmark", "model", "score", "95 %", "questions", "$"), rows, "Together")
 
 
 def _show_one(one: "Outcome") -> None:
@@ -201,6 +221,8 @@ def _show_one(one: "Outcome") -> None:
         print(f"{one.model}: no question is answered yet")
     if one.found:
         print(f"{plural(one.found, 'answer', ',')} of an earlier run {'is' if one.found == 1 else 'are'} among them.")
+    if one.refused:
+        print(f"{plural(len(one.refused), 'question', ',')} refused, and in no score: {one.refused[0]['refused']}")
     print(f"answers: {one.journal}")
 
 

@@ -20,6 +20,7 @@ from divebell.evaluate.question import Question
 
 AT_ONCE = 8
 _MOST = 1e15  # tokens, joules or dollars: what servers say is summed and written as JSON, which has no infinity
+_THIS_ONE = (400, 413, 422)  # statuses that may be about one question: its length, a filter of what it is about
 _MOST_STOPS = 4  # OpenAI's limit; an answer is cut at the others here
 # Fields that newer models of OpenAI's refuse: their other name, or None for those that can be left out.
 _OTHERWISE = {"max_tokens": "max_completion_tokens", "stop": None, "top_p": None}
@@ -73,6 +74,14 @@ class Endpoint:
         self._runner.close()
 
     async def _answer(self, question: Question) -> Answered:
+        try:
+            return await self._answered(question)
+        except EndpointError as problem:
+            if problem.status not in _THIS_ONE:
+                raise
+            return Answered(question, [], refused=problem)
+
+    async def _answered(self, question: Question) -> Answered:
         kind = question.instances[0].request_type
         if kind == "generate_until":
             [instance] = question.instances

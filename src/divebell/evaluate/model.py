@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
 
+from divebell.errors import EndpointError
 from divebell.evaluate.cost import Cost
 from divebell.evaluate.question import Question
 
@@ -13,11 +14,15 @@ ANSWER_TOKENS = 256  # where a task does not say how long answers may be; lm-eva
 
 @dataclass(slots=True)
 class Answered:
-    """responses: to the question's instances: (log-probability, whether it is the likeliest text), or a text."""
+    """responses: to the question's instances: (log-probability, whether it is the likeliest text), or a text.
+
+    refused: why there are none, where the model's server takes this question for one that it can't answer.
+    """
 
     question: Question
     responses: list[Any]
     cost: Cost = field(default_factory=Cost)
+    refused: EndpointError | None = None
 
 
 class Answerer(Protocol):

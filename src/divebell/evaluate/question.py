@@ -32,7 +32,8 @@ class Manner:
 
 @dataclass(frozen=True)
 class Question:
-    """digest: of all that the model is told; answers to another digest are answers to another question."""
+    """digest: of all that the model is told, and of the row that its answer is scored by; answers to another digest are
+    answers to another question."""
 
     task: "ConfigurableTask"
     key: Key
@@ -89,8 +90,11 @@ def question(task: "ConfigurableTask", row: int, sample: int, manner: Manner) ->
         if instance.request_type == "generate_until":
             text, wanted = instance.arguments
             instance.arguments = (text, wanted | manner.generation | _seed(manner, key))
-    told = json.dumps([instance.arguments for instance in instances], sort_keys=True, default=str)
-    return Question(task, key, instances, hashlib.sha256(told.encode()).hexdigest()[:16])
+    return Question(task, key, instances, _digest([[instance.arguments for instance in instances], doc]))
+
+
+def _digest(asked: Any) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _seed(manner: Manner, key: Key) -> dict[str, int]:

@@ -16,6 +16,7 @@ from divebell.evaluate.tasks import Benchmark
 
 LEAST = 30  # answers before an interval is trusted to end a run
 WITH_BUDGET = 16  # questions at once: what is under way when the time is up is lost, and of long answers that is most
+MOST_REFUSED = 8  # one after the other: then it is not the questions that a server refuses
 _LONGEST = 2000  # characters of an answer that are kept
 
 
@@ -58,17 +59,20 @@ def _questions(benchmark: Benchmark, plan: Plan) -> list[Asked]:
 class Run:
     """rows: of each benchmark's name, the answers so far, those of an earlier run with the same settings included.
 
+    refused: questions that the model's server did not take, while it answered others.
     told: is called after each answer.
     """
 
     def __init__(self, model: Answerer, manner: Manner, journal: Journal, told: Callable[["Run"], None]):
         self._model, self._manner, self._journal, self._told = model, manner, journal, told
         self.rows: dict[str, dict[tuple, Row]] = {}
+        self.refused: dict[tuple, Row] = {}
+        self._held: list[Answered] = []  # refused ones, until an answer shows that others are taken
         self.found, self.asked = 0, 0
         self._of: dict[tuple, str] = {}
 
     def go(self, benchmarks: list[Benchmark], plan: Plan) -> None:
-        """What was answered is in the journal whatever happens."""
+        """What was answered is in the journal whatever happens. Raises EndpointError where a server refuses all."""
         self.rows = {benchmark.name: {} for benchmark in benchmarks}
         end = inf if plan.budget is None else time.monotonic() + plan.budget
         enough = _Enough(plan.within)
@@ -81,6 +85,7 @@ class Run:
                     under_way -= 1
                     self._take(answered)
                 under_way += self._fill(waiting, most - under_way)
+            self._settle()
         finally:
             self._model.close()
 
@@ -90,11 +95,14 @@ class Run:
                 continue
             made = question(task, row, sample, self._manner)
             self._of[made.key] = benchmark.name
-            if known := self._journal.find(made.key, made.digest):
+            known = self._journal.find(made.key, made.digest)
+            if known is None:
+                yield made
+            elif "refused" in known:
+                self.refused[made.key] = known
+            else:
                 self.found += 1
                 self.rows[benchmark.name][made.key] = known
-            else:
-                yield made
 
     def _fill(self, waiting: Iterator[Question], room: int) -> int:
         begun = 0
@@ -104,15 +112,31 @@ class Run:
         return begun
 
     def _take(self, answered: Answered) -> None:
+        if answered.refused:
+            self._held.append(answered)
+            if len(self._held) == MOST_REFUSED:
+                raise answered.refused
+            return
         made = answered.question
-        task, row, sample = made.key
-        kept = {"task": task, "id": row, "sample": sample, "digest": made.digest}
-        kept |= {"scores": made.scores(answered.responses), "answer": _short(answered.responses)}
-        kept |= asdict(answered.cost)
-        self._journal.add(kept)
-        self.rows[self._of[made.key]][made.key] = kept
+        told = {"scores": made.scores(answered.responses), "answer": _short(answered.responses)}
+        self.rows[self._of[made.key]][made.key] = self._keep(answered, told)
         self.asked += 1
         self._told(self)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._held and not any(self.rows.values()):
+            raise self._held[0].refused
+        for answered in self._held:
+            self.refused[answered.question.key] = self._keep(answered, {"scores": {}, "refused": str(answered.refused)})
+        self._held = []
+
+    def _keep(self, answered: Answered, told: Row) -> Row:
+        made = answered.question
+        task, row, sample = made.key
+        kept = {"task": task, "id": row, "sample": sample, "digest": made.digest, **told, **asdict(answered.cost)}
+        self._journal.add(kept)
+        return kept
 
 
 class _Enough:

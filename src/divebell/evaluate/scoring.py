@@ -17,14 +17,16 @@ from divebell.evaluate.tasks import Benchmark
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """rows: of each benchmark's name, the answers. found: how many of them were there before. problem: what ended the
-    run early; what was answered until then is in `results` all the same."""
+    """rows: of each benchmark's name, the answers. found: how many of them were there before. refused: questions that
+    the model's server did not take, which no score counts. problem: what ended the run early; what was answered until
+    then is in `results` all the same."""
 
     model: str
     journal: Path
     rows: dict[str, list[Row]]
     results: list[Result]
     found: int
+    refused: list[Row]
     problem: DivebellError | KeyboardInterrupt | None
 
 
@@ -45,7 +47,7 @@ def score(
     rows = {name: list(own.values()) for name, own in run.rows.items()}
     named = " ".join((model.name, *model.identity.get("files", ())))  # a catalogue's name may be short
     results = [result(one, rows[one.name], named, plan.limit) for one in asked if rows[one.name]]
-    return Outcome(model.name, journal.path, rows, results, run.found, problem)
+    return Outcome(model.name, journal.path, rows, results, run.found, list(run.refused.values()), problem)
 
 
 def _settings(model: Answerer, manner: Manner) -> dict[str, Any]:
@@ -74,11 +76,12 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             "model": one.model,
             "journal": str(one.journal),
             "results": [asdict(own) for own in one.results],
+            "refused": [{name: row[name] for name in ("task", "id", "sample", "refused")} for row in one.refused],
             "problem": str(one.problem) if one.problem else None,
         }
         for one in outcomes
     ]
-    if len(outcomes) < 2:
+    if len(outcomes) != 2:
         return {"models": told}
     found = differences(*outcomes)
     return {

@@ -82,6 +82,13 @@ def benchmarks(names: list[str], folder: Path | None, shots: int | None) -> list
     return [_benchmark(name, folder, shots) for name in names]
 
 
+def family(task: str) -> str:
+    """The known benchmark that one of lm-eval's tasks is a part of, such as mmlu; its own name where there is none."""
+    whole = next((name for name, known in KNOWN.items() if task in (name, known.means)), None)
+    parts = (name for name, part in sorted(_PARTS.items(), reverse=True) if task.startswith(f"{part}_"))
+    return whole or next(parts, task)
+
+
 def _import_quietly() -> None:
     try:
         import datasets
