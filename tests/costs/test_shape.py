@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from published import CONFIGS
+from published import CONFIGS, GLM_52
 
 from divebell.costs.roofline import demand
 from divebell.costs.shape import shape_of, shape_of_config
@@ -27,6 +27,20 @@ def test_parameters_are_the_published_ones(name, total, active):
     shape = shape_of(CONFIGS[name])
     assert shape.parameters / 1e9 == pytest.approx(total, rel=5e-4)
     assert shape.active / 1e9 == pytest.approx(active, rel=2e-3)
+
+
+def test_layers_that_share_a_choice_have_no_indexer():
+    glm_5, glm_52 = shape_of(CONFIGS["glm-5"]), shape_of(GLM_52)
+    one = 32 * 128 * 2048 + 128 * 6144 + 32 * 6144
+    assert glm_5.parameters - glm_52.parameters == (78 - 21) * one
+    (keys, scores), (same, all_scores) = glm_52.seen(100_000), glm_5.seen(100_000)
+    assert keys == same == 78 * 2048
+    assert all_scores / scores == pytest.approx(78 / 21)
+
+
+def test_ratios_that_do_not_reach_the_last_layer_are_refused():
+    with pytest.raises(BadFile, match="compress_ratios: has 5 entries; each of the 43 layers needs one"):
+        shape_of(CONFIGS["deepseek-v4-flash"] | {"compress_ratios": [0, 0, 4, 128, 4]})
 
 
 FLOPS = [

@@ -95,7 +95,7 @@ def shape_of(values: Mapping[str, Any], format: str | None = None, path: Path | 
     if format is not None and hasattr(config, "latent"):
         config = replace(config, latent=replace(config.latent, split=True))  # as GGUF files hold it
     choose = chooser(values, format, config)
-    return shape_of_parts(name, module, config, choose, cache_bytes(values), str(path))
+    return shape_of_parts(name, module, config, choose, cache_bytes(values, path=path), str(path))
 
 
 def shape_of_checkpoint(checkpoint: Any) -> Shape:
@@ -174,19 +174,20 @@ def chooser(values: Mapping[str, Any], format: str | None, config: Any) -> Calla
 
 
 def _dsa(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shape:
-    """DeepSeek-V3's layers with an indexer each: a query scores all keys and attends to the best `index_topk`."""
+    """DeepSeek-V3's layers with indexers: a query scores all keys and attends to the best `index_topk`."""
     from divebell.models import deepseek_v3
 
     config, fields = deepseek_v3.Config.from_hf(values, path), Fields(values, path)
     name, more = str(values["model_type"]), sparse.dsa_parameters(fields)
     latents = "fp8" if values["model_type"] == "deepseek_v32" else "bf16"
-    cache = cache_bytes(values, latents)
+    cache = cache_bytes(values, latents, path)
     choose = chooser(values, format, config)
     shape = shape_of_parts(name, deepseek_v3, config, choose, cache, str(path), more)
-    most, score = fields.integer("index_topk"), fields.integer("index_n_heads") * fields.integer("index_head_dim")
+    most, indexers = fields.integer("index_topk"), len(sparse.indexers(fields))
+    score = indexers * fields.integer("index_n_heads") * fields.integer("index_head_dim")
 
     def seen(context: int) -> tuple[float, float]:
-        return config.layers * min(most, context), config.layers * context * score
+        return config.layers * min(most, context), context * score
 
     return replace(shape, seen=seen, expanded=shape.absorbed, source=None)
 
@@ -220,7 +221,7 @@ def _v4(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shap
         hidden=v4.hidden,
         longest=fields.integer("max_position_embeddings"),
         matrices=tuple(_matrix(p, MXFP4 if fp4 and p.kind == "experts" else mixed(p), chosen) for p in parameters),
-        cache=cache_bytes(values),
+        cache=cache_bytes(values, path=path),
         absorbed=per_key,
         expanded=per_key,
         seen=seen,
