@@ -49,7 +49,7 @@ def language(values: Mapping[str, Any]) -> Mapping[str, Any]:
     own = values.get("text_config")
     if not isinstance(own, Mapping):
         return values
-    return {"quantization_config": values.get("quantization_config")} | dict(own)
+    return {key: values[key] for key in ("model_type", "quantization_config") if key in values} | dict(own)
 
 
 def _blocks(fields: Fields) -> int:

@@ -37,7 +37,7 @@ class V4:
 
 
 def ratios(fields: Fields) -> tuple[int, ...]:
-    """Of V4's layers: how many tokens make a compressed entry, 0 for none. BadFile when they don't tell each layer's."""
+    """How many tokens make a compressed entry in each of V4's layers, 0 for none. BadFile where one is missing."""
     layers, listed = fields.layers("num_hidden_layers"), fields.items("compress_ratios") or ()
     if not all(type(ratio) is int and 0 <= ratio < 2**31 for ratio in listed):
         raise fields.bad("compress_ratios", "must be a list of integers, one for each layer")
