@@ -60,6 +60,7 @@ V4, V41 = CONFIGS["deepseek-v4-flash"], CONFIGS["deepseek-v4.1-flash"]["text_con
         (GLM_52 | {"indexer_types": ["full"] * 77}, "bf16", "indexer_types: must be .* each of the 78 layers"),
         (GLM_52 | {"indexer_types": ["half"] * 78}, "bf16", "indexer_types: must be"),
         (V4 | {"compress_ratios": [0, 0, 4, 128, 4]}, "bf16", "compress_ratios: has 5 entries; each of the 43 layers"),
+        (V41 | {"kv_source_layer_ids": None}, "bf16", "kv_source_layer_ids: must be"),
         (V41 | {"kv_source_layer_ids": [0]}, "bf16", "kv_source_layer_ids: must be numbers of layers that compress"),
     ],
 )

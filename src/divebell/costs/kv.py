@@ -86,7 +86,7 @@ def _v4(fields: Fields) -> CacheBytes:
 def _v41(fields: Fields) -> CacheBytes:
     """Only the source layers write compressed entries; the others read the nearest source's."""
     listed, sources = ratios(fields), fields.items("kv_source_layer_ids") or ()
-    if not all(type(layer) is int and 0 <= layer < len(listed) and listed[layer] for layer in sources):
+    if not sources or not all(type(s) is int and 0 <= s < len(listed) and listed[s] for s in sources):
         raise fields.bad("kv_source_layer_ids", "must be numbers of layers that compress (compress_ratios above 0)")
     entries = sum((V41_ENTRY + V4_INDEX) / listed[layer] for layer in sources)
     return CacheBytes(entries, len(listed) * fields.integer("sliding_window") * V41_WINDOW)
