@@ -58,8 +58,55 @@ def test_what_can_not_be_held_is_not_rehearsed(capsys, monkeypatch):
     monkeypatch.setattr("divebell.costs.rehearsed.rehearse", lambda *args: [1.0] * len(args[-1]))
     assert main(["plan", V2_LITE, "--format", "q4_0", "--context", "4096", "--batch", "1,1000000"]) == 0
     out = capsys.readouterr().out
-    assert "1 of 3 speeds are left out: their cache would not fit" in out
+    assert "1 of 3 speeds are left out: weights and cache would not fit the memory" in out
     assert out.count("decode") == 1
+
+
+def test_contexts_that_the_model_can_not_read_are_told_and_count_for_no_memory(capsys):
+    paper = (V2_LITE, "--hardware", "8x-h20", "--format", "q8")
+    short, long = (_planned(capsys, *paper, "--context", c) for c in ("0,4096", "0,4096,200000"))
+    assert long["left_out"]["too_long"] == [200_000]
+    assert (long["formats"], long["speeds"]) == (short["formats"], short["speeds"])
+    assert main(["plan", *paper, "--context", "0,200000"]) == 0
+    assert "left out: context 200,000; the model can read 163,840 tokens, 512 of them new" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_has_no_speed_and_no_price(capsys):
+    some = _planned(capsys, V2_LITE, "--hardware", "8x-h20", "--context", "4096", "--batch", "1,100000")
+    assert [(s["kind"], s["batch"]) for s in some["speeds"]] == [("prompt", 8), ("decode", 1)]
+    assert [(s["kind"], s["batch"]) for s in some["left_out"]["too_large"]] == [("decode", 100_000)]
+    none = _planned(capsys, V2_LITE, "--hardware", "8x-h20", "--context", "4096", "--batch", "100000")
+    assert none["speeds"] == []
+    assert not any(row["fits"] for row in none["formats"])
+
+
+def test_prompts_share_a_step_on_gpus_alone(capsys):
+    def prompt(hardware):
+        figures = _planned(capsys, V2_LITE, "--hardware", hardware, "--context", "0", "--batch", "2")
+        return next(speed["batch"] for speed in figures["speeds"] if speed["kind"] == "prompt")
+
+    assert (prompt("8x-h800"), prompt("epyc-9654")) == (8, 1)
+
+
+@pytest.mark.parametrize(("hardware", "reading", "arithmetic"), [("8x-h800", 0.9, 0.59), ("epyc-9654", 0.8, 0.5)])
+def test_formulas_give_what_is_shown(capsys, hardware, reading, arithmetic):
+    figures = _planned(capsys, V2_LITE, "--hardware", hardware)
+    machine, told = figures["hardware"], "\n".join(figures["formulas"])
+    assert f"{reading:.0%} of the bandwidth and {arithmetic:.0%} of the rates" in told
+    rates = {"int8": machine["int8"], "bf16": machine["bf16"], "f32": machine["bf16"] / 2}
+    for speed in figures["speeds"]:
+        multiplied = sum(count / rates[kind] for kind, count in speed["multiply_adds"].items())
+        assert max(speed["bytes"] / machine["read"], multiplied) == pytest.approx(speed["least"])
+        seconds = max(speed["bytes"] / machine["read"] / reading, multiplied / arithmetic)
+        assert seconds == pytest.approx(speed["seconds"], rel=0.01)
+    assert main(["plan", V2_LITE, "--hardware", hardware]) == 0
+    assert told in capsys.readouterr().out
+
+
+def test_a_folder_with_a_config_alone_is_enough(capsys, tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + Path(V2_LITE).read_bytes())
+    figures = _planned(capsys, str(tmp_path), "--hardware", "8x-h20")
+    assert [row["format"] for row in figures["formats"]] == ["as released", "q8", "q4"]
 
 
 def test_catalogue_has_a_source_and_a_date_in_every_row(capsys):

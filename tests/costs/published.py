@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 CONFIGS = json.loads((Path(__file__).parent / "configs.json").read_text(encoding="utf-8"))
+TYPES = ["full"] * 3 + (["shared"] * 3 + ["full"]) * 18 + ["shared"] * 3
+GLM_52 = CONFIGS["glm-5"] | {"indexer_types": TYPES, "max_position_embeddings": 1_048_576}
 
 
 def llama(layers: int) -> dict[str, int]:

@@ -4,7 +4,10 @@ import pytest
 import serving_day as serving
 from published import CONFIGS
 
+from divebell.costs.hardware import hardware
+from divebell.costs.plan import on_paper
 from divebell.costs.prices import price
+from divebell.costs.settings import Settings
 from divebell.costs.shape import shape_of
 
 NODES, GPU_HOUR = 226.75, 2.0
@@ -39,3 +42,12 @@ def test_decoding_within_a_quarter():
         f"weights {weights * 1e3:.2f} ms, a token {attention * 1e6:.0f} + {network * 1e6:.0f} us; {rate:,.0f} tokens/s"
     )
     assert rate == pytest.approx(14_800, rel=0.25)
+
+
+def test_plans_are_upper_bounds_of_both():
+    wanted = [("prompt", 512, 3425, 8), ("decode", 1, 4989, 800)]
+    prompt, decode = on_paper(shape_of(CONFIGS["deepseek-v3"]), hardware("8x-h800"), wanted, Settings())
+    computed = 73_700 * (1 - DAY.hits)
+    print(f"{prompt.tokens_per_s:,.0f} of prompts ({computed:,.0f}), {decode.tokens_per_s:,.0f} decoded tokens/s")
+    assert computed < prompt.tokens_per_s < 3 * computed
+    assert 14_800 < decode.tokens_per_s < 1.5 * 14_800

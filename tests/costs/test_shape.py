@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from published import CONFIGS
+from published import CONFIGS, GLM_52
 
 from divebell.costs.roofline import demand
 from divebell.costs.shape import shape_of, shape_of_config
-from divebell.errors import BadFile, DivebellError, Unsupported
+from divebell.errors import BadFile, BadInput, DivebellError, Unsupported
 
 TOTALS = [
     ("deepseek-v2.5", 235.74, 20.85),
@@ -19,6 +19,8 @@ TOTALS = [
     ("glm-5", 743.9, 40.8),
     ("moonlight", 15.96, 2.58),
     ("llama-3.1-8b", 8.03, 7.50),
+    ("glm-4.7-flash", 29.94, 3.58),
+    ("mistral-small-4", 118.97, 6.096),
 ]
 
 
@@ -27,6 +29,48 @@ def test_parameters_are_the_published_ones(name, total, active):
     shape = shape_of(CONFIGS[name])
     assert shape.parameters / 1e9 == pytest.approx(total, rel=5e-4)
     assert shape.active / 1e9 == pytest.approx(active, rel=2e-3)
+
+
+def test_deepseeks_own_name_for_v4_means_the_same():
+    named, other = (shape_of(CONFIGS["deepseek-v4-flash"] | {"model_type": t}) for t in ("deepseek_v4", "deepseek_ref"))
+    assert (named.matrices, named.cache) == (other.matrices, other.cache)
+
+
+def test_of_a_model_with_eyes_the_language_model_is_planned_with_its_experts_in_four_bits():
+    weights = {"num_bits": 4, "group_size": 32, "type": "int"}
+    scheme = {"quant_method": "compressed-tensors", "format": "pack-quantized"}
+    scheme["config_groups"] = {"group_0": {"weights": weights}}
+    text = CONFIGS["kimi-k2"] | {"quantization_config": scheme}
+    shape = shape_of({"model_type": "kimi_k25", "text_config": text, "vision_config": {}})
+    assert shape.parameters / 1e9 == pytest.approx(1026.4, rel=5e-4)
+    assert shape.weight_bytes / 1e9 == pytest.approx(594.2, rel=1e-3)
+    assert {m.format.name for m in shape.matrices} == {"BF16", "Q4_0"}
+
+
+UNPLANNED = [
+    (CONFIGS["deepseek-v4.1-flash"], "deepseek_v41.*its cache alone is known: 890 bytes .* and 2,703,360 for each seq"),
+    ({"model_type": "mistral_large4", "num_hidden_layers": 72, "kv_lora_rank": 512}, "mistral_large4.*qwen2$"),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), UNPLANNED)
+def test_of_what_can_not_be_planned_the_cache_is_told_where_it_is_known(values, told):
+    with pytest.raises(Unsupported, match=told):
+        shape_of(values)
+
+
+def test_layers_that_share_a_choice_have_no_indexer():
+    glm_5, glm_52 = shape_of(CONFIGS["glm-5"]), shape_of(GLM_52)
+    one = 32 * 128 * 2048 + 128 * 6144 + 32 * 6144
+    assert glm_5.parameters - glm_52.parameters == (78 - 21) * one
+    (keys, scores), (same, all_scores) = glm_52.seen(100_000), glm_5.seen(100_000)
+    assert keys == same == 78 * 2048
+    assert all_scores / scores == pytest.approx(78 / 21)
+
+
+def test_ratios_that_do_not_reach_the_last_layer_are_refused():
+    with pytest.raises(BadFile, match="compress_ratios: has 5 entries; each of the 43 layers needs one"):
+        shape_of(CONFIGS["deepseek-v4-flash"] | {"compress_ratios": [0, 0, 4, 128, 4]})
 
 
 FLOPS = [
@@ -67,6 +111,9 @@ def test_what_can_not_be_planned_is_named(tmp_path):
     with pytest.raises(Unsupported, match="q3"):
         shape_of(CONFIGS["deepseek-v3"], "q3")
     path = tmp_path / "config.json"
+    path.write_text(json.dumps({"dim": 2048, "n_layers": 27}))
+    with pytest.raises(BadInput, match=r"model_type is missing.*names are of DeepSeek's inference code"):
+        shape_of_config(path)
     path.write_text(json.dumps({"model_type": "deepseek_v4"}))
     with pytest.raises(BadFile, match="num_hidden_layers: is missing"):
         shape_of_config(path)

@@ -90,3 +90,9 @@ def test_files_that_are_missing_or_too_large(tmp_path):
     check_limits(lambda: read_object(path))
     with pytest.raises(BadFile, match=r"config\.json: JSON: is larger than the 16777216 bytes allowed"):
         read_object(path)
+
+
+def test_a_byte_order_mark_before_a_file_means_nothing(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_object(path) == {"a": 1}

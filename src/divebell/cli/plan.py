@@ -25,12 +25,13 @@ def plan(
 
     Speeds of this machine are rehearsed: some layers of the model's true shape, with random weights, run in the engine
     itself (up to a minute, then remembered). Those of other hardware are its published figures times the share of them
-    that programs reach. Where `divebell bench` has run the model, what it measured stands beside.
+    that programs reach, for GPUs with 8 prompts in a step. The formulas are printed. What does not fit is left out, and
+    told. Where `divebell bench` has run the model, what it measured stands beside.
 
     Parameters
     ----------
     model
-        a config.json, a folder, a .gguf file, or the name of a model that was pulled
+        a config.json or a folder that holds one, a model's folder, a .gguf file, or the name of a model that was pulled
     hardware
         this, or one of the catalogue (--hardware list shows it)
     format
@@ -47,11 +48,17 @@ def plan(
     if model is None:
         raise BadInput("MODEL is missing; give a config.json, a model's files or its name, or --hardware list alone")
     from divebell.costs import settings
-    from divebell.costs.plan import PROMPT, points
+    from divebell.costs.formulas import formulas
+    from divebell.costs.plan import PROMPT, points, readable
 
     own = settings.load()
     contexts, batches = _counts("context", context, 0), _counts("batch", batch, 1)
     machine, shape, sizes, speeds = planned(model, hardware, format, contexts, batches, own)
+    if not readable(shape, contexts):
+        raise BadInput(
+            f"--context is {context!r}, but the model can read {shape.longest:,} tokens, {PROMPT} of them new"
+        )
+    _, missing = points(shape, machine, contexts, batches)
     figures = {
         "model": model,
         "architecture": shape.architecture,
@@ -62,27 +69,39 @@ def plan(
         "hardware": asdict(machine),
         "formats": [row for _, row in sizes],
         "format": next(row["format"] for chosen, row in sizes if chosen is shape),
-        "speeds": [asdict(speed) | {"tokens_per_s": speed.tokens_per_s} for speed in speeds],
+        "speeds": [_figures(shape, speed) for speed in speeds],
+        "left_out": {
+            "too_long": [depth for depth in contexts if depth not in readable(shape, contexts)],
+            "too_large": [dict(zip(("kind", "tokens", "depth", "batch"), one, strict=True)) for one in missing],
+        },
+        "formulas": formulas(shape, machine, own),
         "assumed": own.assumed,
     }
-    wanted = points(contexts, batches, shape.longest)
-    if not wanted:
-        raise BadInput(
-            f"--context is {context!r}, but the model can read {shape.longest:,} tokens, {PROMPT} of them new"
-        )
-    print_json(figures) if json else _show(figures, speeds, own)
-    if len(speeds) < len(wanted) and not json:
-        print(f"{len(wanted) - len(speeds)} of {len(wanted)} speeds are left out: their cache would not fit the memory")
+    print_json(figures) if json else _show(figures, speeds, own, shape.longest)
 
 
 def planned(
     model: str, hardware: str, format: str | None, contexts: list[int], batches: list[int], own: Any
 ) -> tuple[Any, Any, list[tuple[Any, dict[str, Any]]], list[Any]]:
-    """(machine, shape, sizes of all formats, speeds), of the best format that fits, or else of the smallest."""
-    machine = _machine(hardware, own)
-    sizes = [_size(shape, machine, max(contexts), max(batches)) for shape in _shapes(model, format)]
+    """(machine, shape, sizes of all formats, speeds), of the best format that fits, or else of the smallest.
+
+    Sizes are with the longest context that the model reads. A speed that the memory has no room for is left out.
+    """
+    from divebell.costs.plan import readable
+
+    machine, shapes = _machine(hardware, own), _shapes(model, format)
+    context = max(readable(shapes[0][1], contexts), default=0)
+    sizes = [_size(shape, machine, context, max(batches)) for shape in shapes]
     shape, _ = next((pair for pair in sizes if pair[1]["fits"]), sizes[-1])
     return machine, shape, sizes, _speeds(shape, machine, contexts, batches, own)
+
+
+def _figures(shape: Any, speed: Any) -> dict[str, Any]:
+    from divebell.costs.roofline import demand
+
+    needed = demand(shape, speed.tokens, speed.depth, speed.batch)
+    work = {"bytes": needed.bytes, "multiply_adds": needed.adds}
+    return asdict(speed) | {"tokens_per_s": speed.tokens_per_s} | work
 
 
 def _counts(name: str, text: str, least: int) -> list[int]:
@@ -106,7 +125,7 @@ def _shapes(model: str, format: str | None) -> list[tuple[str, Any]]:
     """(format, shape): of a config.json the formats to choose from, best first; a file has its own."""
     from divebell.costs.shape import shape_of_checkpoint, shape_of_config
 
-    path = Path(model)
+    path = _config(Path(model))
     if path.suffix == ".json":
         wanted = (format,) if format else FORMATS
         return [(name or "as released", shape_of_config(path, name)) for name in wanted]
@@ -116,6 +135,12 @@ def _shapes(model: str, format: str | None) -> list[tuple[str, Any]]:
     from divebell.weights.pull import resolve
 
     return [("stored", shape_of_checkpoint(open_checkpoint(resolve(model))))]
+
+
+def _config(path: Path) -> Path:
+    """Of a folder that holds a config.json and no weights, that file."""
+    alone = (path / "config.json").is_file() and not any(path.glob("*.safetensors*")) and not any(path.glob("*.gguf"))
+    return path / "config.json" if alone else path
 
 
 def _size(named: tuple[str, Any], machine: Any, context: int, batch: int) -> tuple[Any, dict[str, Any]]:
@@ -130,16 +155,15 @@ def _size(named: tuple[str, Any], machine: Any, context: int, batch: int) -> tup
 def _speeds(shape: Any, machine: Any, contexts: list[int], batches: list[int], own: Any) -> list[Any]:
     from divebell.costs.plan import on_paper, points
 
-    wanted = points(contexts, batches, shape.longest)
+    wanted, _ = points(shape, machine, contexts, batches)
     if not machine.name.startswith("this") or shape.source is None:
         return on_paper(shape, machine, wanted, own)
     from divebell.costs.rehearsed import on_this
 
-    fitting = [one for one in wanted if shape.cache.per_token * one[2] * one[3] <= machine.memory]
-    return on_this(shape, fitting, machine, own)
+    return on_this(shape, wanted, machine, own)
 
 
-def _show(figures: dict[str, Any], speeds: list[Any], own: Any) -> None:
+def _show(figures: dict[str, Any], speeds: list[Any], own: Any, longest: int) -> None:
     from divebell.costs.settings import not_given
 
     machine = figures["hardware"]
@@ -159,9 +183,24 @@ def _show(figures: dict[str, Any], speeds: list[Any], own: Any) -> None:
     rows = [[row["format"], *_sizes(row), row["fits"]] for row in figures["formats"]]
     print_table(("format", "weights", "with cache", "fits"), rows)
     columns = ("", "depth", "batch", "tokens/s", "measured", "floor", "limit", "$/M tokens")
-    print_table(columns, [_cells(speed) for speed in speeds], f"speeds, weights {figures['format']}")
+    if speeds:
+        print_table(columns, [_cells(speed) for speed in speeds], f"speeds, weights {figures['format']}")
+    for told in (*_left_out(figures["left_out"], len(speeds), longest), *figures["formulas"]):
+        print(told)
     if missing := not_given(_missing(machine, own)):
         print(missing)
+
+
+def _left_out(left: dict[str, Any], shown: int, longest: int) -> list[str]:
+    from divebell.costs.plan import PROMPT
+
+    told, large = [], len(left["too_large"])
+    if left["too_long"]:
+        depths = ", ".join(f"{depth:,}" for depth in left["too_long"])
+        told.append(f"left out: context {depths}; the model can read {longest:,} tokens, {PROMPT} of them new")
+    if large:
+        told.append(f"{large} of {large + shown} speeds are left out: weights and cache would not fit the memory")
+    return told
 
 
 def _power(machine: dict[str, Any], own: Any) -> str:

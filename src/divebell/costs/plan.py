@@ -11,7 +11,9 @@ from divebell.costs.shape import Shape
 from divebell.costs.this_machine import keep, read, speeds_place
 
 WORKSPACE = 1 << 30
-PROMPT = 512  # tokens of a step
+PROMPT = 512  # tokens of a sequence's step
+TOGETHER = {"gpu": 8, "cpu": 1}  # prompts in a step: GPUs need thousands of tokens before experts' weights pay
+Point = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,30 @@ def memory(shape: Shape, context: int, batch: int) -> float:
     return shape.weight_bytes + batch * (shape.cache.per_token * context + shape.cache.fixed) + WORKSPACE
 
 
-def points(contexts: list[int], batches: list[int], longest: int) -> list[tuple[str, int, int, int]]:
-    """(kind, tokens, depth, batch) of the speeds that a plan shows."""
-    depths = [depth for depth in contexts if depth + PROMPT <= longest]
-    prompts = [("prompt", PROMPT, depth, 1) for depth in depths]
-    return prompts + [("decode", 1, depth, batch) for depth in depths for batch in batches]
+def readable(shape: Shape, contexts: list[int]) -> list[int]:
+    """Those that leave room for a step of a prompt before the longest that the model reads."""
+    return [depth for depth in contexts if depth + PROMPT <= shape.longest]
 
 
-def on_paper(
-    shape: Shape, machine: Hardware, wanted: list[tuple[str, int, int, int]], settings: Settings
-) -> list[Speed]:
+def points(shape: Shape, machine: Hardware, contexts: list[int], batches: list[int]) -> tuple[list[Point], list[Point]]:
+    """(kind, tokens, depth, batch) of the speeds that a plan shows, and those of which the memory holds too little.
+
+    Where nothing can be decoded, no prompt is of use either.
+    """
+    depths = readable(shape, contexts)
+    wanted = [("prompt", PROMPT, depth, _together(shape, machine, depth)) for depth in depths]
+    wanted += [("decode", 1, depth, batch) for depth in depths for batch in batches]
+    held = [one for one in wanted if memory(shape, one[2], one[3]) <= machine.memory]
+    shown = held if any(kind == "decode" for kind, *_ in held) else []
+    return shown, [one for one in wanted if one not in shown]
+
+
+def _together(shape: Shape, machine: Hardware, depth: int) -> int:
+    """Prompts that share a step: as many as the machine's kind does, or fewer where the memory ends."""
+    return next((n for n in range(TOGETHER[machine.kind], 1, -1) if memory(shape, depth, n) <= machine.memory), 1)
+
+
+def on_paper(shape: Shape, machine: Hardware, wanted: list[Point], settings: Settings) -> list[Speed]:
     """By formula: the floor at the published rates, and at the share of them that programs reach."""
     read, rates = machine.reached()
     speeds = []

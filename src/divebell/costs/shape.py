@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from divebell.costs import sparse
-from divebell.costs.kv import CacheBytes, cache_bytes
-from divebell.errors import BadInput, Unsupported
+from divebell.costs.kv import CacheBytes, cache_bytes, language
+from divebell.errors import BadInput, DivebellError, Unsupported
 from divebell.models.fields import Fields
 from divebell.models.parameter import Parameter
-from divebell.weights.formats import BF16, BY_NAME, F8_E4M3, F32, MXFP4, Format
+from divebell.weights.formats import BF16, BY_NAME, F8_E4M3, F32, MXFP4, Q4_0, Format
 from divebell.weights.mixture import FILE_TYPES, Mixture
 
 OWN = {"q4": "D4", "q8": "D8"}
-BY_FORMULA = ("deepseek_v32", "deepseek_v4", "glm_moe_dsa")
+DSA, LIKE_V3, LIKE_V4 = ("deepseek_v32", "glm_moe_dsa"), ("glm4_moe_lite", "mistral4"), ("deepseek_v4", "deepseek_ref")
+BY_FORMULA = (*DSA, *LIKE_V3, *LIKE_V4)
+OWN_NAMES = "These names are of DeepSeek's inference code: give the config.json that lies beside the model's weights"
 _SMALL = ("norm", "bias", "router")
 
 
@@ -75,27 +77,50 @@ def shape_of_config(path: Path, format: str | None = None) -> Shape:
     try:
         return shape_of(values, format, path)
     except KeyError as missing:
-        raise BadInput(f"{path}: {missing.args[0]} is missing; without it the model can't be planned") from None
+        told = f"{path}: {missing.args[0]} is missing; without it the model can't be planned"
+        raise BadInput(f"{told}. {OWN_NAMES}" if "dim" in values and "n_layers" in values else told) from None
 
 
 def shape_of(values: Mapping[str, Any], format: str | None = None, path: Path | str = "config.json") -> Shape:
-    """values: a config.json's fields."""
-    name = str(values["model_type"])
-    if name == "deepseek_v4":
-        return _v4(values, format, path)
-    if name in BY_FORMULA:
-        return _dsa(values, format, path)
+    """values: a config.json's fields. Of one with eyes or ears, the language model. Raises Unplanned, BadFile."""
+    text = language(values)
+    name = str(text["model_type"])
+    if name in LIKE_V4:
+        return _v4(text, format, path)
+    if name in DSA:
+        return _dsa(text, format, path)
     from divebell.models import architecture
 
     try:
-        module = architecture(name, path)
+        module = architecture("deepseek_v3" if name in LIKE_V3 else name, path)
     except Unsupported as error:
-        raise Unsupported("architecture", name, (*error.known, *BY_FORMULA), path) from None
-    config = module.Config.from_hf(values, path)
+        raise Unplanned(values, (*error.known, *BY_FORMULA), path) from None
+    config = module.Config.from_hf(_with_width(text) if name in LIKE_V3 else text, path)
     if format is not None and hasattr(config, "latent"):
         config = replace(config, latent=replace(config.latent, split=True))  # as GGUF files hold it
-    choose = chooser(values, format, config)
-    return shape_of_parts(name, module, config, choose, cache_bytes(values), str(path))
+    choose = chooser(text, format, config)
+    shape = shape_of_parts(name, module, config, choose, cache_bytes(text, path=path), str(path))
+    return replace(shape, source=None) if name in LIKE_V3 else shape
+
+
+def _with_width(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where no layer is dense, a config need not tell how wide such would be."""
+    dense = values.get("first_k_dense_replace", 0)
+    return values if dense else {"intermediate_size": values.get("moe_intermediate_size")} | dict(values)
+
+
+class Unplanned(Unsupported):
+    """An architecture whose weights can't be counted; what its cache takes is told, where that is known."""
+
+    def __init__(self, values: Mapping[str, Any], known: tuple[str, ...], path: Path | str):
+        super().__init__("architecture", values["model_type"], known, path)
+        try:
+            cache = cache_bytes(values, path=path)
+        except DivebellError:
+            return
+        fixed = f" and {cache.fixed:,} for each sequence" if cache.fixed else ""
+        told = f"its cache alone is known: {cache.per_token:,.0f} bytes for each token of context{fixed}"
+        self.args = (f"{self}; {told}",)
 
 
 def shape_of_checkpoint(checkpoint: Any) -> Shape:
@@ -160,10 +185,7 @@ def _matrix(parameter: Parameter, format: Format, chosen: int) -> Matrix:
 def chooser(values: Mapping[str, Any], format: str | None, config: Any) -> Callable[[Parameter], Format]:
     """Which format each parameter has: as released, uniform (ours), or as a GGUF file mixes them."""
     if format is None:
-        scheme = Fields(values, "config.json").section("quantization_config")
-        scheme = scheme and scheme.text("quant_method", None)
-        main = F8_E4M3 if scheme == "fp8" else BF16
-        return lambda p: BF16 if p.kind in ("embedding", "head", *_SMALL) else main
+        return _released(values)
     if format in OWN:
         own = BY_NAME[OWN[format]]
         return lambda p: F32 if p.kind in _SMALL else own if p.shape[-1] % own.block == 0 else BF16
@@ -173,20 +195,45 @@ def chooser(values: Mapping[str, Any], format: str | None, config: Any) -> Calla
     return lambda p: mixture.format_of(p.gguf or p.name, p.shape)
 
 
+def _released(values: Mapping[str, Any]) -> Callable[[Parameter], Format]:
+    scheme = Fields(values, "config.json").section("quantization_config")
+    method = scheme and scheme.text("quant_method", None)
+    main = F8_E4M3 if method == "fp8" else BF16
+    experts = Q4_0 if scheme and _packs_experts(scheme) else main
+
+    def chosen(parameter: Parameter) -> Format:
+        if parameter.kind in ("embedding", "head", *_SMALL):
+            return BF16
+        return experts if parameter.kind == "experts" else main
+
+    return chosen
+
+
+def _packs_experts(scheme: Fields) -> bool:
+    """Kimi K2.5's compressed-tensors: routed experts in 4 bits with a 16-bit scale for each 32, as large as Q4_0."""
+    if scheme.text("format", None) != "pack-quantized":
+        return False
+    groups = scheme.section("config_groups") or scheme
+    first = groups.section("group_0")
+    weights = first and first.section("weights")
+    return bool(weights) and weights.values.get("num_bits") == 4 and weights.values.get("group_size") == 32
+
+
 def _dsa(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shape:
-    """DeepSeek-V3's layers with an indexer each: a query scores all keys and attends to the best `index_topk`."""
+    """DeepSeek-V3's layers with indexers: a query scores all keys and attends to the best `index_topk`."""
     from divebell.models import deepseek_v3
 
     config, fields = deepseek_v3.Config.from_hf(values, path), Fields(values, path)
     name, more = str(values["model_type"]), sparse.dsa_parameters(fields)
     latents = "fp8" if values["model_type"] == "deepseek_v32" else "bf16"
-    cache = cache_bytes(values, latents)
+    cache = cache_bytes(values, latents, path)
     choose = chooser(values, format, config)
     shape = shape_of_parts(name, deepseek_v3, config, choose, cache, str(path), more)
-    most, score = fields.integer("index_topk"), fields.integer("index_n_heads") * fields.integer("index_head_dim")
+    most, indexers = fields.integer("index_topk"), len(sparse.indexers(fields))
+    score = indexers * fields.integer("index_n_heads") * fields.integer("index_head_dim")
 
     def seen(context: int) -> tuple[float, float]:
-        return config.layers * min(most, context), config.layers * context * score
+        return config.layers * min(most, context), context * score
 
     return replace(shape, seen=seen, expanded=shape.absorbed, source=None)
 
@@ -220,7 +267,7 @@ def _v4(values: Mapping[str, Any], format: str | None, path: Path | str) -> Shap
         hidden=v4.hidden,
         longest=fields.integer("max_position_embeddings"),
         matrices=tuple(_matrix(p, MXFP4 if fp4 and p.kind == "experts" else mixed(p), chosen) for p in parameters),
-        cache=cache_bytes(values),
+        cache=cache_bytes(values, path=path),
         absorbed=per_key,
         expanded=per_key,
         seen=seen,

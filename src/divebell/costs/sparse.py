@@ -1,4 +1,4 @@
-"""Models with sparse attention as planned by formula: DeepSeek-V3.2 and GLM-5 (DSA), DeepSeek-V4 (CSA and HCA).
+"""Models with sparse attention as planned by formula: DeepSeek-V3.2, GLM-5 and 5.2 (DSA), DeepSeek-V4 (CSA and HCA).
 
 Sources: DeepSeek-V3.2-Exp's report and inference code; DeepSeek-V4's (arXiv 2606.19348) and its released code.
 """
@@ -33,14 +33,27 @@ class V4:
     def of(cls, fields: Fields) -> "V4":
         layers = fields.layers("num_hidden_layers")
         named = {name: fields.integer(key) for name, key in _V4_FIELDS.items()}
-        return cls(layers=layers, ratios=_ratios(fields)[:layers], **named)
+        return cls(layers=layers, ratios=ratios(fields), **named)
 
 
-def _ratios(fields: Fields) -> tuple[int, ...]:
-    listed = fields.items("compress_ratios") or ()
-    if not listed or not all(type(ratio) is int and 0 <= ratio < 2**31 for ratio in listed):
+def ratios(fields: Fields) -> tuple[int, ...]:
+    """How many tokens make a compressed entry in each of V4's layers, 0 for none. BadFile where one is missing."""
+    layers, listed = fields.layers("num_hidden_layers"), fields.items("compress_ratios") or ()
+    if not all(type(ratio) is int and 0 <= ratio < 2**31 for ratio in listed):
         raise fields.bad("compress_ratios", "must be a list of integers, one for each layer")
-    return tuple(listed)
+    if len(listed) < layers:
+        raise fields.bad("compress_ratios", f"has {len(listed)} entries; each of the {layers} layers needs one")
+    return tuple(listed[:layers])
+
+
+def indexers(fields: Fields) -> list[int]:
+    """Layers that have a DSA indexer of their own; GLM-5.2's "shared" ones attend to what the last such layer chose."""
+    layers, types = fields.layers("num_hidden_layers"), fields.items("indexer_types")
+    if types is None:
+        return list(range(layers))
+    if len(types) < layers or any(kind not in ("full", "shared") for kind in types):
+        raise fields.bad("indexer_types", f'must be "full" or "shared" for each of the {layers} layers')
+    return [layer for layer in range(layers) if types[layer] == "full"]
 
 
 _V4_FIELDS = {
@@ -106,7 +119,7 @@ def dsa_parameters(fields: Fields) -> list[Parameter]:
     """What DSA's indexers add to a DeepSeek-V3: queries from their latent, one key, a weight for each head."""
     heads, head, hidden = map(fields.integer, ("index_n_heads", "index_head_dim", "hidden_size"))
     shapes = {"wq_b": (heads * head, fields.integer("q_lora_rank")), "wk": (head, hidden), "weights": (heads, hidden)}
-    layers = map(Layer, range(fields.layers("num_hidden_layers")))
+    layers = map(Layer, indexers(fields))
     return [_matrix(layer, f"indexer.{n}", s, "attention") for layer in layers for n, s in shapes.items()]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from divebell.errors import BadFile
@@ -33,13 +34,13 @@ def parse_object(raw: bytes, path: Path, field: str) -> dict:
 
 
 def read_object(path: Path, field: str = "JSON") -> dict:
-    """A small JSON file that holds an object. Raises BadFile."""
+    """A small JSON file that holds an object; a byte order mark at its start means nothing. Raises BadFile."""
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except OSError as problem:
         raise BadFile(path, field, f"can't be read: {problem.strerror}") from None
-    return parse_object(raw, path, field)
+    return parse_object(raw.removeprefix(BOM_UTF8), path, field)
 
 
 def _check_size(raw: bytes, path: Path, field: str) -> None:
