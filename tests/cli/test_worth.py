@@ -65,6 +65,10 @@ def test_a_hired_machine_costs_its_hire(capsys):
         (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY, "--batch", "0"), "--batch is 0"),
         (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY[:-1], "nan"), "is no load"),
         (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY[:-1], "inf"), "is no load"),
+        (
+            ("--model", V2_LITE, "--hardware", "epyc-9654", *DAY, "--batch", "1000000"),
+            "TiB with workspace and the cache of 1,000,000 x 4,096 tokens, of 1.4 TiB; take a lower --batch",
+        ),
         (("--price", "abacus"), "there is no price of 'abacus'"),
     ],
 )

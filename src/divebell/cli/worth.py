@@ -5,6 +5,7 @@ from math import isinf
 from typing import Any
 
 from divebell.cli.output import print_fields, print_json, print_table
+from divebell.config import format_bytes
 from divebell.errors import BadInput
 
 CONTEXT = 4096
@@ -89,7 +90,8 @@ def _planned(load: Any, model: str, hardware: str, batch: int, own: Any) -> Any:
 
     if batch < 1:
         raise BadInput(f"--batch is {batch}; it must be 1 or more")
-    found, _, _, speeds = planned(model, hardware, None, [CONTEXT], [batch], own)
+    found, shape, sizes, speeds = planned(model, hardware, None, [CONTEXT], [batch], own)
+    _check_fits(model, found, next(row for sized, row in sizes if sized is shape), batch)
     rates = {speed.kind: speed.tokens_per_s for speed in speeds}
     if not rates:
         raise BadInput(f"{model} has no room for {CONTEXT} tokens of context, for which speeds are taken")
@@ -102,6 +104,16 @@ def _planned(load: Any, model: str, hardware: str, batch: int, own: Any) -> Any:
         raise BadInput(f"the power of {found.name} is not published; its cost can't be told")
     idle = watts(own)[1] if hardware == "this" else IDLE_SHARE * found.watts
     return Machine(dollars, own.years, idle, seconds, (found.watts - idle) * seconds, basis)
+
+
+def _check_fits(model: str, machine: Any, size: dict[str, Any], batch: int) -> None:
+    if not size["fits"]:
+        weights, memory, there = (format_bytes(int(b)) for b in (size["bytes"], size["memory"], machine.memory))
+        raise BadInput(
+            f"{model} does not fit {machine.name}: its smallest weights ({size['format']}) take {weights}, and "
+            f"{memory} with workspace and the cache of {batch:,} x {CONTEXT:,} tokens, of {there}; "
+            "take a lower --batch or other --hardware"
+        )
 
 
 def _price(machine: Any, own: Any) -> float:
