@@ -18,7 +18,8 @@ def _keeper(rows, source=None):
     source = source or Source("a meter", 0.1, lambda: 0.0, idle_watts=20.0)
     model = SimpleNamespace(facts={"model": "m", "files": {"m": "0" * 64}, "format": "stored"})
     writer = SimpleNamespace(add=rows.append, flush=lambda: None)
-    return receipts.Bookkeeper(OWN, source, Meter(iter([0.0, 50.0]).__next__), model, writer)
+    meter = Meter(iter([0.0, 50.0]).__next__, iter([0.0, 4.0]).__next__)
+    return receipts.Bookkeeper(OWN, source, meter, model, writer)
 
 
 def _sequence():
@@ -45,6 +46,19 @@ def test_idle_time_is_a_row_of_its_own():
     sums = receipts.total(rows)
     assert (sums["answers"], sums["answer_joules"], sums["idle_joules"]) == (1, 100.0, 50.0)
     assert sums["prompt_tokens"] == 3
+
+
+def test_the_machines_sums_are_those_of_answers_and_of_idle_time():
+    rows = []
+    keeper = _keeper(rows)
+    keeper.ended(_sequence())
+    keeper.idle()
+    sums = receipts.total(rows)
+    assert (sums["answer_shared_seconds"], sums["idle_shared_seconds"]) == (2.0, 4.0)
+    assert sums["answer_grams_co2"] == 2 * sums["idle_grams_co2"] == rows[0]["grams_co2"]
+    assert sums["answer_all_in_dollars"] == rows[0]["all_in_dollars"]
+    whole = 150 * 0.36 / 3.6e6 + 1500 / (5 * YEAR) * 6
+    assert sums["answer_all_in_dollars"] + sums["idle_all_in_dollars"] == pytest.approx(whole)
 
 
 def test_every_answer_has_a_bill_and_a_row(tiny, tmp_path, monkeypatch):
