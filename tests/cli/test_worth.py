@@ -35,6 +35,26 @@ def test_the_ledgers_day_is_taken_and_can_be_made_larger(capsys):
     assert larger["dollars"]["rent"] == pytest.approx(10 * found["dollars"]["rent"])
 
 
+def test_metered_idle_power_turns_the_verdict_round_and_what_is_missing_is_named(capsys, tmp_path):
+    (tmp_path / "costs.toml").write_text("[hardware]\ndollars = 100\n")
+    answer = ROW | {"prompt_tokens": 10_000, "cached_tokens": 0, "completion_tokens": 10_000, "idle_joules": 0.0}
+    ledger.append(ledger.place(), [answer] * 10)
+    found = _judged(capsys, "--price", "deepseek-v3")
+    assert (found["verdict"], found["assumed"]) == ("own", ["dollars_per_kwh", "idle_watts"])
+    ledger.append(ledger.place(), [{"kind": "idle", "time": 1.7e9, "joules": 50 * 86400.0}])
+    found = _judged(capsys, "--price", "deepseek-v3")
+    assert (found["verdict"], found["assumed"]) == ("rent", ["dollars_per_kwh"])
+    assert found["lines"][1]["dollars"] == pytest.approx(1.2 * 0.2)
+
+
+def test_a_machine_without_a_price_is_not_free(capsys):
+    ledger.append(ledger.place(), [ROW])
+    assert main(["worth", "--price", "gpt-4", "--prompt-tokens", "1e6", "--answer-tokens", "1e6"]) == 0
+    out = capsys.readouterr().out
+    for words in ("if the machine costs less than $", "left out: the machine's price", "tokens a day, the machine's"):
+        assert words in out, words
+
+
 def test_a_bought_machine_wears_and_takes_power(capsys):
     assert main(["worth", "--model", V2_LITE, "--hardware", "epyc-9654", *DAY]) == 0
     out = capsys.readouterr().out

@@ -60,11 +60,17 @@ def worth(
         load, machine = worth.from_ledger(ledger.receipts(ledger.place()), own)
         load, machine = _scaled(load, machine, prompt_tokens, answer_tokens)
     found = worth.judge(load, machine, chosen, own)
-    missing = [name for name in ("dollars_per_kwh", "dollars") if name in own.assumed]
-    if machine.dollars > 0 or machine.hourly is not None:
-        missing = [name for name in missing if name != "dollars"]
+    missing = _missing(machine, own)
     figures = {"load": asdict(load), "machine": asdict(machine), "price": asdict(chosen), "assumed": missing}
     print_json(_finite(figures | asdict(found))) if json else _show(figures, found, own)
+
+
+def _missing(machine: Any, own: Any) -> list[str]:
+    """Fields of the person's that the sum would need. The tariff is not, where the machine is hired."""
+    if machine.hourly is not None:
+        return []
+    needed = {"dollars_per_kwh": True, "dollars": machine.dollars is None, "idle_watts": machine.idle_watts == 0}
+    return [name for name, need in needed.items() if need and name in own.assumed]
 
 
 def _given(name: str, tokens: float | None) -> float:
@@ -116,7 +122,7 @@ def _check_fits(model: str, machine: Any, size: dict[str, Any], batch: int) -> N
         )
 
 
-def _price(machine: Any, own: Any) -> float:
+def _price(machine: Any, own: Any) -> float | None:
     from divebell.costs.settings import place
 
     if machine.dollars is not None:
@@ -124,7 +130,7 @@ def _price(machine: Any, own: Any) -> float:
     if "dollars" in own.assumed and not machine.name.startswith("this"):
         told = f"the price of {machine.name} is not in the catalogue; give yours as hardware.dollars in {place()}"
         raise BadInput(told)
-    return own.dollars
+    return None if "dollars" in own.assumed else own.dollars
 
 
 def _finite(value: Any) -> Any:
@@ -142,9 +148,12 @@ def _show(figures: dict[str, Any], found: Any, own: Any) -> None:
 
     load = figures["load"]
     print(f"{found.verdict}: " + ", ".join(f"{name} ${d * MONTH:,.2f}" for name, d in _told(found)) + " a month")
+    if found.condition:
+        print(f"  {found.condition}")
     print()
     day = f"{load['prompt']:,.0f} prompt tokens, {load['cached']:,.0f} of them cached, {load['answered']:,.0f} answered"
     even = "never" if found.break_even is None else f"{found.break_even:,.0f} tokens a day"
+    even += ", the machine's price left out" if figures["machine"]["dollars"] is None else ""
     capacity = "no limit known" if isinf(found.capacity) else f"{found.capacity:,.0f} tokens a day"
     print_fields([("a day", day), ("from", figures["machine"]["basis"]), ("break-even", even), ("at most", capacity)])
     print_table(("", "sum", "$ a day"), [(line.what, line.sum, f"{line.dollars:.6f}") for line in found.lines])
