@@ -1,6 +1,7 @@
 """divebell worth: from the ledger, and from a plan."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_metered_idle_power_turns_the_verdict_round_and_what_is_missing_is_named
     found = _judged(capsys, "--price", "deepseek-v3")
     assert (found["verdict"], found["assumed"]) == ("rent", ["dollars_per_kwh"])
     assert found["lines"][1]["dollars"] == pytest.approx(1.2 * 0.2)
+
+
+def test_a_damaged_ledger_is_said(capsys):
+    ledger.append(ledger.place(), [ROW, ROW])
+    with sqlite3.connect(ledger.place()) as base:
+        base.execute("UPDATE receipts SET body = '{}' WHERE id = 2")
+    assert _judged(capsys)["damage"] == ["row 2 was changed, or its hash was"]
+    assert main(["worth"]) == 0
+    assert "the ledger is damaged, so the day may not be true: row 2 was changed" in capsys.readouterr().out
 
 
 def test_a_machine_without_a_price_is_not_free(capsys):

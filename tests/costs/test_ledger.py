@@ -55,6 +55,19 @@ def test_damage_is_told_by_row(path, statement, told):
     ledger.receipts(path)
 
 
+def test_rows_have_their_hashes(path):
+    assert [row["hash"] for row in ledger.receipts(path)] == [hash for _, _, hash in ledger.read(path)]
+
+
+def test_any_path_can_be_read_and_a_file_that_is_still_empty(tmp_path):
+    path = tmp_path / "st#ate?100%" / "receipts.sqlite"
+    ledger.append(path, ROWS[:1])
+    assert len(ledger.receipts(path)) == 1
+    assert [found.name for found in tmp_path.iterdir()] == [path.parent.name]
+    (tmp_path / "empty.sqlite").touch()
+    assert ledger.receipts(tmp_path / "empty.sqlite") == []
+
+
 def test_what_was_changed_is_not_summed(path):
     _change(path, "UPDATE receipts SET body = replace(body, '2.0', '0.1') WHERE id = 3")
     assert [row["joules"] for row in ledger.receipts(path)] == [0, 1, 3, 4, 5]

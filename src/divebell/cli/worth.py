@@ -49,7 +49,7 @@ def worth(
     """
     from divebell.costs import ledger, prices, settings, worth
 
-    own = settings.load()
+    own, damage = settings.load(), []
     chosen = prices.price(price or own.prices[0])
     if model:
         load = worth.Load(_given("prompt", prompt_tokens), cached_tokens, _given("answer", answer_tokens))
@@ -57,11 +57,13 @@ def worth(
     elif hardware != "this" or batch != 1 or cached_tokens:
         raise BadInput("--hardware, --batch and --cached-tokens describe a plan; give its --model too")
     else:
+        damage = ledger.damage(ledger.place())
         load, machine = worth.from_ledger(ledger.receipts(ledger.place()), own)
         load, machine = _scaled(load, machine, prompt_tokens, answer_tokens)
     found = worth.judge(load, machine, chosen, own)
     missing = _missing(machine, own)
     figures = {"load": asdict(load), "machine": asdict(machine), "price": asdict(chosen), "assumed": missing}
+    figures["damage"] = damage
     print_json(_finite(figures | asdict(found))) if json else _show(figures, found, own)
 
 
@@ -162,6 +164,8 @@ def _show(figures: dict[str, Any], found: Any, own: Any) -> None:
         print(f"  {change}")
     if missing := not_given(figures["assumed"]):
         print(missing)
+    if figures["damage"]:
+        print(f"the ledger is damaged, so the day may not be true: {'; '.join(figures['damage'])}")
 
 
 def _told(found: Any) -> list[tuple[str, float]]:

@@ -1,7 +1,7 @@
 """Receipts on disk: SQLite, each row with the hash of the one before it, so that a changed or lost row shows.
 
 One table: id (1, 2, ...), body (JSON with sorted keys), hash: SHA-256 of the previous row's hash and the body. Rows cut
-off at the end can't be told from rows that never were: keep a hash elsewhere, or an export.
+off at the end can't be told from rows that never were: keep a hash elsewhere, or an export, whose rows have theirs.
 """
 
 import atexit
@@ -51,32 +51,33 @@ def append(path: Path, rows: list[Mapping[str, Any]]) -> None:
 
 
 def read(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(id, body, hash) of each row in order; none where there is no ledger yet. Raises BadFile for another file."""
-    if not path.exists():
+    """(id, body, hash) of each row in order; none where there is no ledger yet, or an empty file, as it is before the
+    first row. Raises BadFile for another file."""
+    if not path.exists() or not path.stat().st_size:
         return
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             yield from base.execute("SELECT id, body, hash FROM receipts ORDER BY id")
     except sqlite3.Error as problem:
         raise BadFile(path, "receipts", f"can't be read: {problem}") from None
 
 
 def receipts(path: Path) -> list[dict[str, Any]]:
-    """The rows' bodies with their ids, those that were changed left out."""
+    """The rows' bodies with their ids and hashes, those that were changed left out."""
     found = []
-    for number, body, problem in _checked(path):
+    for number, body, hash, problem in _checked(path):
         with suppress(ValueError, TypeError):  # after a gap
-            found += [] if problem == _CHANGED else [{"id": number, **json.loads(body)}]
+            found += [] if problem == _CHANGED else [{"id": number, **json.loads(body), "hash": hash}]
     return found
 
 
 def damage(path: Path) -> list[str]:
     """A sentence for each row where the chain is broken."""
-    return [problem.format(number) for number, _, problem in _checked(path) if problem]
+    return [problem.format(number) for number, *_, problem in _checked(path) if problem]
 
 
-def _checked(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(id, body, what is wrong there, in words that the id belongs into). What comes after a gap can't be checked."""
+def _checked(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """(id, body, hash, what is wrong there, in words that the id belongs into). After a gap nothing can be checked."""
     previous, expected = FIRST, 1
     for number, body, hash in read(path):
         problem = ""
@@ -85,7 +86,7 @@ def _checked(path: Path) -> Iterator[tuple[int, str, str]]:
             problem = f"{missing} missing"
         elif not isinstance(body, str) or link(str(previous), body) != hash:
             problem = _CHANGED
-        yield number, body, problem
+        yield number, body, hash, problem
         previous, expected = hash, number + 1
 
 
