@@ -48,6 +48,16 @@ def test_metered_idle_power_turns_the_verdict_round_and_what_is_missing_is_named
     assert found["lines"][1]["dollars"] == pytest.approx(1.2 * 0.2)
 
 
+def test_a_price_of_the_past_and_one_with_a_limit_are_said(capsys):
+    ledger.append(ledger.place(), [ROW])
+    assert _judged(capsys, "--price", "deepseek-r1")["price_ended"] is True
+    assert _judged(capsys, "--price", "gpt-4")["price_ended"] is False
+    assert main(["worth", "--price", "deepseek-r1"]) == 0
+    assert "deepseek-r1 was on offer at this price until 2025-09-05" in capsys.readouterr().out
+    assert main(["worth", "--price", "deepseek-v4.1-flash"]) == 0
+    assert "off-peak; twice as much 01-04" in capsys.readouterr().out
+
+
 def test_a_damaged_ledger_is_said(capsys):
     ledger.append(ledger.place(), [ROW, ROW])
     with sqlite3.connect(ledger.place()) as base:

@@ -34,6 +34,7 @@ def test_a_bill_adds_up():
     assert bill["all_in_dollars"] == pytest.approx(100 * 0.36 / 3.6e6 + 1500 / (5 * YEAR) * 2)
     assert bill["grams_co2"] == pytest.approx(100 / 3.6e6 * 381, rel=1e-3)
     assert bill["grid"] == "Germany, 2023"
+    assert bill["api_lists"] == {"deepseek-v4-flash": "api-docs.deepseek.com/quick_start/pricing, 2026-07-01"}
     assert bill["api_dollars"] == {"deepseek-v4-flash": pytest.approx((1 * 0.0028 + 2 * 0.14 + 2 * 0.28) / 1e6)}
 
 

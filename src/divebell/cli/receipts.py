@@ -55,10 +55,10 @@ def _show(rows: list[dict[str, Any]], figures: dict[str, Any]) -> None:
 
 
 def _dated(name: str) -> str:
-    """A sum's name; of an API's price with the date of the list."""
+    """A sum's name; of an API's price with the date of the list and what limits it."""
     from divebell.costs.prices import prices
 
-    dates = {f"dollars at {price.model}": price.date for price in prices()}
+    dates = {f"dollars at {price.model}": price.dated for price in prices()}
     return f"{name} ({dates[name]})" if name in dates else name
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from math import isinf
+from time import strftime
 from typing import Any
 
 from divebell.cli.output import print_fields, print_json, print_table
@@ -63,7 +64,7 @@ def worth(
     found = worth.judge(load, machine, chosen, own)
     missing = _missing(machine, own)
     figures = {"load": asdict(load), "machine": asdict(machine), "price": asdict(chosen), "assumed": missing}
-    figures["damage"] = damage
+    figures |= {"damage": damage, "price_ended": chosen.ended(strftime("%Y-%m-%d"))}
     print_json(_finite(figures | asdict(found))) if json else _show(figures, found, own)
 
 
@@ -164,6 +165,9 @@ def _show(figures: dict[str, Any], found: Any, own: Any) -> None:
         print(f"  {change}")
     if missing := not_given(figures["assumed"]):
         print(missing)
+    if figures["price_ended"]:
+        price = figures["price"]
+        print(f"{price['model']} was on offer at this price until {price['until']}, so not any more")
     if figures["damage"]:
         print(f"the ledger is damaged, so the day may not be true: {'; '.join(figures['damage'])}")
 

@@ -28,6 +28,7 @@ class Bookkeeper:
 
         joules: its share of what the machine took during its steps; of them, idle_joules would have gone anyway.
         marginal_dollars: the rest of the joules at the tariff. all_in_dollars: all joules, and wear of the hardware.
+        api_lists: whence api_dollars are, and of which day.
         """
         own, spent = self.settings, sequence.spent
         grid = carbon.grid(own)
@@ -42,6 +43,7 @@ class Bookkeeper:
             "marginal_dollars": (spent.joules - idle) * own.dollars_per_joule,
             "all_in_dollars": _all_in(own, spent),
             "api_dollars": elsewhere(own, sequence.given, sequence.reused or 0, len(sequence.ids) - sequence.given),
+            "api_lists": {name: f"{price(name).source}, {price(name).dated}" for name in own.prices},
             **self.model.facts,
         }
 

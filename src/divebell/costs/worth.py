@@ -120,7 +120,7 @@ def _lines(load: Load, machine: Machine, price: Price, own: Settings) -> list[Li
         ),
         Line("work", f"{machine.joules / 3.6e6:.3g} kWh x ${tariff:g}/kWh", machine.joules * own.dollars_per_joule),
         Line(
-            f"{price.model} ({price.provider}, {price.date})",
+            f"{price.model} ({price.provider}, {price.dated})",
             f"({load.cached:,.0f} x ${hit:g} + {missed:,.0f} x ${price.input:g} + "
             f"{load.answered:,.0f} x ${price.output:g}) / 1e6",
             rent,
