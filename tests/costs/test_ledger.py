@@ -84,6 +84,18 @@ def test_no_other_body_has_the_same_hash(row, text):
     assert ledger.link(ledger.FIRST, body) != ledger.link(ledger.FIRST, body + text)
 
 
+def test_idle_time_that_is_booked_is_counted_once(tmp_path):
+    path = tmp_path / "receipts.sqlite"
+    spans = [(10.0, 20.0), (12.0, 18.0), (15.0, 30.0), (50.0, 60.0)]
+    ledger.append(path, [{"kind": "idle", "since": begin, "time": end} for begin, end in spans])
+    ledger.append(path, [{"kind": "idle", "time": 45.0}, {"kind": "answer", "since": 40.0, "time": 45.0}])
+    assert ledger.booked(path, 0.0, 100.0) == 30.0
+    assert ledger.booked(path, 25.0, 55.0) == 10.0
+    assert ledger.booked(path, 60.0, 70.0) == 0.0
+    path.write_text("no database at all, but long enough to look like one " * 4)
+    assert ledger.Writer(path).booked(0.0, 1.0) == 0.0
+
+
 def test_writers_at_the_same_time_keep_one_chain(tmp_path):
     path = tmp_path / "receipts.sqlite"
     writers = [ledger.Writer(path) for _ in range(3)]

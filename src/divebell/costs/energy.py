@@ -36,12 +36,16 @@ _WRAP = 60.0  # and of a counter, which begins anew after 65 kJ on some processo
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """read: joules since some moment. uncertainty: of a reading, as a share of it. idle_watts: None where not known."""
+    """read: joules since some moment. uncertainty: of a reading, as a share of it. idle_watts: None where not known.
+
+    alone: whether what is beyond idle power is this process's alone, instead of the machine's.
+    """
 
     method: str
     uncertainty: float
     read: Callable[[], float]
     idle_watts: float | None = None
+    alone: bool = False
 
 
 def source(settings: Settings, powercap: Path = POWERCAP, hwmon: Path = HWMON) -> Source:
@@ -88,7 +92,7 @@ def estimate(settings: Settings) -> Source:
     each = max(busy - idle, 0.0) / cores
     given = "your watts" if settings.watts is not None else "assumed watts"
     method = f"estimate: {busy:.0f} W busy, {idle:.0f} W idle ({given}) x processor time"
-    return Source(method, 0.5, lambda: idle * time.monotonic() + each * time.process_time(), idle)
+    return Source(method, 0.5, lambda: idle * time.monotonic() + each * time.process_time(), idle, alone=True)
 
 
 @cache

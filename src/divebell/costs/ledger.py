@@ -23,6 +23,7 @@ LOG = logging.getLogger(__name__)
 FIRST = "0" * 64
 _SCHEMA = "CREATE TABLE IF NOT EXISTS receipts (id INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL)"
 _CHANGED = "row {} was changed, or its hash was"
+_IDLE = '"kind": "idle"'
 _PATIENCE = 5.0  # seconds that other processes may hold the file, or the end of the program waits for the last rows
 
 
@@ -90,6 +91,16 @@ def _checked(path: Path) -> Iterator[tuple[int, str, str, str]]:
         previous, expected = hash, number + 1
 
 
+def booked(path: Path, since: float, until: float) -> float:
+    """Seconds between two moments that idle rows cover already. Raises BadFile as `read` does."""
+    spans = (json.loads(body) for _, body, _ in read(path) if isinstance(body, str) and _IDLE in body)
+    covered = 0.0
+    for begin, end in sorted((row["since"], row["time"]) for row in spans if "since" in row):
+        begin, end = max(begin, since), min(end, until)
+        covered, since = covered + max(end - begin, 0.0), max(since, end)
+    return covered
+
+
 class Writer:
     """Writes in a thread of its own: no answer waits for a disk, and none is lost with it."""
 
@@ -105,6 +116,13 @@ class Writer:
             self._thread.start()
             atexit.register(self.flush)
         self._rows.put(row)
+
+    def booked(self, since: float, until: float) -> float:
+        """See `booked`; 0 where that can't be told."""
+        try:
+            return booked(self._path or place(), since, until)
+        except Exception:  # a foreign file, damage: the row is written, or warned of, all the same
+            return 0.0
 
     def flush(self) -> None:
         """Waits until all is written, or for some seconds."""

@@ -62,12 +62,21 @@ class Bookkeeper:
         )
 
     def idle(self) -> None:
-        """Writes down what the machine took outside of steps, and how it wore meanwhile."""
-        own, spent = self.settings, self.meter.take_idle()
-        row = {"kind": "idle", "time": time.time(), "shared_seconds": spent.seconds, "joules": spent.joules}
+        """Writes down what the machine took outside of steps, and how it wore meanwhile, as far as no other process has
+        done so before: each of them meters the whole machine."""
+        own, since, spent, now = self.settings, self.meter.since, self.meter.take_idle(), time.time()
+        spent = self._left(spent, min(self.writer.booked(since, now) / max(now - since, 1e-9), 1.0))
+        row = {"kind": "idle", "since": since, "time": now, "shared_seconds": spent.seconds, "joules": spent.joules}
         row |= {"method": self.source.method, "grams_co2": carbon.grid(own).grams(spent.joules)}
         self.writer.add(row | {"all_in_dollars": _all_in(own, spent)})
         self.writer.flush()
+
+    def _left(self, spent: Spent, share: float) -> Spent:
+        """share: of the time that others have booked. Of an estimate the processor time is this process's own."""
+        others = spent.joules
+        if self.source.alone:
+            others = min((self.source.idle_watts or 0.0) * spent.seconds, spent.joules)
+        return Spent(spent.seconds * (1 - share), spent.joules - others * share)
 
 
 def _all_in(own: Settings, spent: Spent) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 
@@ -20,12 +20,13 @@ class Meter:
     """read: joules that the machine has taken since some moment. May be shared by engines whose steps overlap.
 
     What is read between two events is shared evenly among the steps that run between them; without any it is `idle`.
-    So all that was read is handed out: the sum of steps and `idle` is the machine's total. clock: seconds.
+    So all that was read is handed out: the sum of steps and `idle` is the machine's total. clock: seconds. since: when
+    idle time was last asked for, in seconds of the Unix epoch.
     """
 
     def __init__(self, read: Callable[[], float], clock: Callable[[], float] = perf_counter):
         self._read, self._clock, self._lock = read, clock, Lock()
-        self._last, self._seen = read(), clock()
+        self._last, self._seen, self.since = read(), clock(), time()
         self._running: dict[int, float] = {}
         self._idle, self._number = Spent(), 0
 
@@ -47,7 +48,7 @@ class Meter:
         """What went outside of steps since the last time that this was asked."""
         with self._lock:
             self._advance()
-            idle, self._idle = self._idle, Spent()
+            idle, self._idle, self.since = self._idle, Spent(), time()
             return idle
 
     def _advance(self) -> None:
