@@ -47,6 +47,7 @@ def test_without_its_price_a_machine_is_judged_on_a_condition():
     )
     slow = worth.judge(LOAD, _machine(dollars=None, seconds=172_800.0), price("gpt-4"), OWN)
     assert f"less than ${limit / 2:,.0f};" in slow.condition
+    assert f"the price of the machine: at ${limit / 2:,.0f} owning costs as much as renting" in slow.changes
     rent = worth.judge(LOAD, _machine(dollars=None), price("deepseek-v4-flash"), Settings(dollars_per_kwh=9.0))
     assert (rent.verdict, rent.condition) == ("rent", "even if the machine were a present; its price is not given")
     assert worth.judge(LOAD, _machine(), price("gpt-4"), OWN).condition == ""

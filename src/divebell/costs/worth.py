@@ -88,7 +88,7 @@ def judge(load: Load, machine: Machine, price: Price, own: Settings) -> Verdict:
     break_even = None if even is None or even > share else even * load.tokens
     verdict = min(dollars, key=dollars.__getitem__)
     changes = _changes(machine, own, lines, load, break_even, share)
-    condition = _condition(machine, verdict, min(share, 1.0) * (rent - work) - idle)
+    condition = _condition(machine, verdict, _worth(share, rent, work, idle))
     return Verdict(verdict, dollars, break_even, share * load.tokens, lines, changes, condition)
 
 
@@ -104,6 +104,11 @@ def _condition(machine: Machine, verdict: str, left: float) -> str:
 def _share(machine: Machine) -> float:
     """Of the load that fits into a day; more than 1 where there is room."""
     return DAY / machine.busy_seconds if machine.busy_seconds > 0 else inf
+
+
+def _worth(share: float, rent: float, work: float, idle: float) -> float:
+    """Dollars a day that the machine may cost: what it saves of the rent on what it can do."""
+    return min(share, 1.0) * (rent - work) - idle
 
 
 def _lines(load: Load, machine: Machine, price: Price, own: Settings) -> list[Line]:
@@ -142,7 +147,7 @@ def _changes(
 ) -> list[str]:
     wear, idle, work, rent = (line.dollars for line in lines)
     told = [_of_load(load, break_even, rent > work, share)]
-    told += [_of_price(machine, rent - work - idle), *_of_tariff(machine, own, rent - wear)]
+    told += [_of_price(machine, _worth(share, rent, work, idle)), *_of_tariff(machine, own, rent - wear)]
     if rent > 0:
         told.append(f"the API's prices: at {(wear + idle + work) / rent:.3g} times what they are")
     return told
