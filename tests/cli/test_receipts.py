@@ -22,6 +22,7 @@ ROW = {
     **dict.fromkeys(("prompt_tokens", "cached_tokens", "completion_tokens"), 3),
     **dict.fromkeys(("shared_seconds", "seconds", "joules", "grams_co2", "marginal_dollars", "all_in_dollars"), 0.5),
     "api_dollars": {"gpt-4": 0.25},
+    "api_lists": {"gpt-4": "models.dev, 2026-07-02"},
 }
 
 
@@ -48,7 +49,8 @@ def test_export_is_csv_with_a_column_for_each_figure(capsys):
     assert main(["receipts", "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(rows) == 3
-    assert rows[0]["api_dollars.gpt-4"] == "0.25"
+    assert (rows[0]["api_dollars.gpt-4"], rows[0]["api_lists.gpt-4"]) == ("0.25", "models.dev, 2026-07-02")
+    assert [row["hash"] for row in rows] == [hash for _, _, hash in ledger.read(ledger.place())]
 
 
 def test_a_damaged_chain_is_a_failure_that_names_the_row(capsys):
@@ -58,6 +60,11 @@ def test_a_damaged_chain_is_a_failure_that_names_the_row(capsys):
     assert main(["receipts", "--verify"]) == 1
     assert "row 2 was changed" in capsys.readouterr().err
     assert main(["receipts"]) == 1
+    capsys.readouterr()
+    assert main(["receipts", "--csv"]) == 1
+    out, err = capsys.readouterr()
+    assert [row["id"] for row in csv.DictReader(io.StringIO(out))] == ["1", "3"]
+    assert "row 2 was changed" in err
 
 
 def test_without_a_ledger_there_is_nothing(capsys, monkeypatch, tmp_path):

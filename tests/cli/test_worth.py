@@ -1,6 +1,7 @@
 """divebell worth: from the ledger, and from a plan."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,45 @@ def test_the_ledgers_day_is_taken_and_can_be_made_larger(capsys):
     assert larger["dollars"]["rent"] == pytest.approx(10 * found["dollars"]["rent"])
 
 
+def test_metered_idle_power_turns_the_verdict_round_and_what_is_missing_is_named(capsys, tmp_path):
+    (tmp_path / "costs.toml").write_text("[hardware]\ndollars = 100\n")
+    answer = ROW | {"prompt_tokens": 10_000, "cached_tokens": 0, "completion_tokens": 10_000, "idle_joules": 0.0}
+    ledger.append(ledger.place(), [answer] * 10)
+    found = _judged(capsys, "--price", "deepseek-v3")
+    assert (found["verdict"], found["assumed"]) == ("own", ["dollars_per_kwh", "idle_watts"])
+    ledger.append(ledger.place(), [{"kind": "idle", "time": 1.7e9, "joules": 50 * 86400.0}])
+    found = _judged(capsys, "--price", "deepseek-v3")
+    assert (found["verdict"], found["assumed"]) == ("rent", ["dollars_per_kwh"])
+    assert found["lines"][1]["dollars"] == pytest.approx(1.2 * 0.2)
+
+
+def test_a_price_of_the_past_and_one_with_a_limit_are_said(capsys):
+    ledger.append(ledger.place(), [ROW])
+    assert _judged(capsys, "--price", "deepseek-r1")["price_ended"] is True
+    assert _judged(capsys, "--price", "gpt-4")["price_ended"] is False
+    assert main(["worth", "--price", "deepseek-r1"]) == 0
+    assert "deepseek-r1 was on offer at this price until 2025-09-05" in capsys.readouterr().out
+    assert main(["worth", "--price", "deepseek-v4.1-flash"]) == 0
+    assert "off-peak; twice as much 01-04" in capsys.readouterr().out
+
+
+def test_a_damaged_ledger_is_said(capsys):
+    ledger.append(ledger.place(), [ROW, ROW])
+    with sqlite3.connect(ledger.place()) as base:
+        base.execute("UPDATE receipts SET body = '{}' WHERE id = 2")
+    assert _judged(capsys)["damage"] == ["row 2 was changed, or its hash was"]
+    assert main(["worth"]) == 0
+    assert "the ledger is damaged, so the day may not be true: row 2 was changed" in capsys.readouterr().out
+
+
+def test_a_machine_without_a_price_is_not_free(capsys):
+    ledger.append(ledger.place(), [ROW])
+    assert main(["worth", "--price", "gpt-4", "--prompt-tokens", "1e6", "--answer-tokens", "1e6"]) == 0
+    out = capsys.readouterr().out
+    for words in ("if the machine costs less than $", "left out: the machine's price", "tokens a day, the machine's"):
+        assert words in out, words
+
+
 def test_a_bought_machine_wears_and_takes_power(capsys):
     assert main(["worth", "--model", V2_LITE, "--hardware", "epyc-9654", *DAY]) == 0
     out = capsys.readouterr().out
@@ -65,6 +105,10 @@ def test_a_hired_machine_costs_its_hire(capsys):
         (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY, "--batch", "0"), "--batch is 0"),
         (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY[:-1], "nan"), "is no load"),
         (("--model", V2_LITE, "--hardware", "epyc-9654", *DAY[:-1], "inf"), "is no load"),
+        (
+            ("--model", V2_LITE, "--hardware", "epyc-9654", *DAY, "--batch", "1000000"),
+            "TiB with workspace and the cache of 1,000,000 x 4,096 tokens, of 1.4 TiB; take a lower --batch",
+        ),
         (("--price", "abacus"), "there is no price of 'abacus'"),
     ],
 )

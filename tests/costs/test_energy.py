@@ -37,24 +37,73 @@ def test_rapl_adds_packages_and_survives_their_wrap(tmp_path):
     assert found.read() - begin == pytest.approx(0.3 + 0.3, abs=1e-6)
 
 
+def test_a_counter_that_fails_once_books_nothing_then_and_that_is_said(tmp_path, caplog):
+    rapl, hwmon = tmp_path / "intel-rapl:0", tmp_path / "hwmon0"
+    package = _file(rapl, "energy_uj", 900_000)
+    _file(rapl, "max_energy_range_uj", 65_000_000_000)
+    _file(rapl, "name", "package-0")
+    socket = _file(hwmon, "energy1_input", 5_000_000_000)
+    _file(hwmon, "name", "amd_energy")
+    for file, found in (
+        (package, energy.source(Settings(), tmp_path, NOWHERE)),
+        (socket, energy.source(Settings(), NOWHERE, tmp_path)),
+    ):
+        begin, good = found.read(), int(file.read_text())
+        file.write_text("")
+        assert (found.read(), found.read()) == (begin, begin)
+        file.write_text(f"{good + 2_000_000}")
+        assert found.read() - begin == pytest.approx(2.0)
+    told = [record.getMessage() for record in caplog.records]
+    assert [f"{file} can't be read any more" in words for file, words in zip((package, socket), told, strict=True)]
+
+
+def test_a_counter_without_a_range_that_falls_books_nothing(tmp_path):
+    file = _file(tmp_path / "intel-rapl:0", "energy_uj", 900_000)
+    _file(tmp_path / "intel-rapl:0", "name", "package-0")
+    found = energy.source(Settings(), tmp_path, NOWHERE)
+    file.write_text("100000")
+    assert found.read() == 0.0
+
+
 def test_hwmon_energy_is_in_microjoules(tmp_path):
     file = _file(tmp_path / "hwmon0", "energy2_input", 1_000_000)
     _file(tmp_path / "hwmon0", "energy2_label", "Esocket0")
+    _file(tmp_path / "hwmon0", "name", "amd_energy")
     core = _file(tmp_path / "hwmon0", "energy1_input", 0)
     _file(tmp_path / "hwmon0", "energy1_label", "Ecore000")
     found = energy.source(Settings(), NOWHERE, tmp_path)
     begin = found.read()
     file.write_text("3500000")
     core.write_text("900000")
-    assert (found.method, found.read() - begin) == ("hwmon", 2.5)
+    assert (found.method, found.read() - begin) == ("hwmon: amd_energy, processor sockets alone", 2.5)
 
 
 def test_power_is_integrated(monkeypatch, tmp_path):
     _file(tmp_path / "hwmon0", "power1_input", 40_000_000)
+    _file(tmp_path / "hwmon0", "name", "fam15h_power")
     monkeypatch.setattr(energy.time, "monotonic", iter([0.0, 10.0, 20.0]).__next__)
     monkeypatch.setattr(energy, "Thread", lambda **_: type("Still", (), {"start": lambda self: None})())
     found = energy.source(Settings(), NOWHERE, tmp_path)
     assert (found.read(), found.read()) == (400.0, 800.0)
+
+
+@pytest.mark.parametrize(
+    ("chips", "method", "watts"),
+    [
+        ({"amdgpu": 45, "BAT0": 30, "corsairpsu": 150, "fam15h_power": 60}, "hwmon: corsairpsu, the machine", 150),
+        ({"amdgpu": 45, "fam15h_power": 60}, "hwmon: fam15h_power, processors alone", 60),
+        ({"amdgpu": 45, "BAT0": 30}, "estimate", None),
+    ],
+)
+def test_the_wall_is_not_added_to_its_parts(chips, method, watts, monkeypatch, tmp_path):
+    for number, (chip, now) in enumerate(chips.items()):
+        _file(tmp_path / f"hwmon{number}", "name", chip)
+        _file(tmp_path / f"hwmon{number}", "power1_input", now * 1_000_000)
+        _file(tmp_path / f"hwmon{number}", "power2_input", 9_000_000)  # a rail of a supply
+    monkeypatch.setattr(energy, "integral", lambda watts: watts)
+    found = energy.source(Settings(), NOWHERE, tmp_path)
+    assert found.method.startswith(method)
+    assert watts is None or found.read() == watts
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,19 @@ def test_damage_is_told_by_row(path, statement, told):
     ledger.receipts(path)
 
 
+def test_rows_have_their_hashes(path):
+    assert [row["hash"] for row in ledger.receipts(path)] == [hash for _, _, hash in ledger.read(path)]
+
+
+def test_any_path_can_be_read_and_a_file_that_is_still_empty(tmp_path):
+    path = tmp_path / "st#ate?100%" / "receipts.sqlite"
+    ledger.append(path, ROWS[:1])
+    assert len(ledger.receipts(path)) == 1
+    assert [found.name for found in tmp_path.iterdir()] == [path.parent.name]
+    (tmp_path / "empty.sqlite").touch()
+    assert ledger.receipts(tmp_path / "empty.sqlite") == []
+
+
 def test_what_was_changed_is_not_summed(path):
     _change(path, "UPDATE receipts SET body = replace(body, '2.0', '0.1') WHERE id = 3")
     assert [row["joules"] for row in ledger.receipts(path)] == [0, 1, 3, 4, 5]
@@ -69,6 +82,18 @@ def test_what_was_changed_is_not_summed(path):
 def test_no_other_body_has_the_same_hash(row, text):
     body = f'{{"joules": {row}}}'
     assert ledger.link(ledger.FIRST, body) != ledger.link(ledger.FIRST, body + text)
+
+
+def test_idle_time_that_is_booked_is_counted_once(tmp_path):
+    path = tmp_path / "receipts.sqlite"
+    spans = [(10.0, 20.0), (12.0, 18.0), (15.0, 30.0), (50.0, 60.0)]
+    ledger.append(path, [{"kind": "idle", "since": begin, "time": end} for begin, end in spans])
+    ledger.append(path, [{"kind": "idle", "time": 45.0}, {"kind": "answer", "since": 40.0, "time": 45.0}])
+    assert ledger.booked(path, 0.0, 100.0) == 30.0
+    assert ledger.booked(path, 25.0, 55.0) == 10.0
+    assert ledger.booked(path, 60.0, 70.0) == 0.0
+    path.write_text("no database at all, but long enough to look like one " * 4)
+    assert ledger.Writer(path).booked(0.0, 1.0) == 0.0
 
 
 def test_writers_at_the_same_time_keep_one_chain(tmp_path):

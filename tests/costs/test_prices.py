@@ -16,6 +16,14 @@ def test_cached_tokens_cost_what_the_list_says_or_what_others_do():
     assert price("gpt-4").cost(2_000_000, 1_000_000, 0) == pytest.approx(60)
 
 
+def test_a_price_says_how_long_it_was_on_offer_and_what_limits_it():
+    night = price("deepseek-r1-night")
+    assert (night.since, night.until) == ("2025-02-26", "2025-09-05")
+    assert night.dated == "2025-02-26; until 2025-09-05; 16:30 to 00:30 UTC"
+    assert (night.ended("2025-09-05"), night.ended("2025-09-06")) == (False, True)
+    assert (price("gpt-4").dated, price("gpt-4").ended("2030-01-01")) == ("2026-07-02", False)
+
+
 def test_an_unknown_model_is_named():
     with pytest.raises(BadInput, match=r"gpt-9.*deepseek-v4-flash"):
         price("gpt-9")

@@ -14,11 +14,12 @@ from divebell.errors import BadFile
 OWN = Settings(dollars_per_kwh=0.36, place="DEU", dollars=1500.0, years=5.0, prices=("deepseek-v4-flash",))
 
 
-def _keeper(rows, source=None):
+def _keeper(rows, source=None, booked=0.0):
     source = source or Source("a meter", 0.1, lambda: 0.0, idle_watts=20.0)
     model = SimpleNamespace(facts={"model": "m", "files": {"m": "0" * 64}, "format": "stored"})
-    writer = SimpleNamespace(add=rows.append, flush=lambda: None)
-    return receipts.Bookkeeper(OWN, source, Meter(iter([0.0, 50.0]).__next__), model, writer)
+    writer = SimpleNamespace(add=rows.append, flush=lambda: None, booked=lambda since, until: booked * (until - since))
+    meter = Meter(iter([0.0, 50.0]).__next__, iter([0.0, 4.0]).__next__)
+    return receipts.Bookkeeper(OWN, source, meter, model, writer)
 
 
 def _sequence():
@@ -33,6 +34,7 @@ def test_a_bill_adds_up():
     assert bill["all_in_dollars"] == pytest.approx(100 * 0.36 / 3.6e6 + 1500 / (5 * YEAR) * 2)
     assert bill["grams_co2"] == pytest.approx(100 / 3.6e6 * 381, rel=1e-3)
     assert bill["grid"] == "Germany, 2023"
+    assert bill["api_lists"] == {"deepseek-v4-flash": "api-docs.deepseek.com/quick_start/pricing, 2026-07-01"}
     assert bill["api_dollars"] == {"deepseek-v4-flash": pytest.approx((1 * 0.0028 + 2 * 0.14 + 2 * 0.28) / 1e6)}
 
 
@@ -45,6 +47,29 @@ def test_idle_time_is_a_row_of_its_own():
     sums = receipts.total(rows)
     assert (sums["answers"], sums["answer_joules"], sums["idle_joules"]) == (1, 100.0, 50.0)
     assert sums["prompt_tokens"] == 3
+
+
+@pytest.mark.parametrize(("alone", "joules"), [(False, 12.5), (True, 50 - 0.75 * 4 * 10)], ids=["metered", "estimate"])
+def test_idle_power_that_another_process_has_booked_is_not_booked_again(alone, joules):
+    rows = []
+    keeper = _keeper(rows, Source("a meter", 0.1, lambda: 0.0, idle_watts=10.0, alone=alone), booked=0.75)
+    keeper.meter.since -= 100
+    keeper.idle()
+    assert rows[0]["joules"] == pytest.approx(joules)
+    assert rows[0]["shared_seconds"] == pytest.approx(1.0)
+
+
+def test_the_machines_sums_are_those_of_answers_and_of_idle_time():
+    rows = []
+    keeper = _keeper(rows)
+    keeper.ended(_sequence())
+    keeper.idle()
+    sums = receipts.total(rows)
+    assert (sums["answer_shared_seconds"], sums["idle_shared_seconds"]) == (2.0, 4.0)
+    assert sums["answer_grams_co2"] == 2 * sums["idle_grams_co2"] == rows[0]["grams_co2"]
+    assert sums["answer_all_in_dollars"] == rows[0]["all_in_dollars"]
+    whole = 150 * 0.36 / 3.6e6 + 1500 / (5 * YEAR) * 6
+    assert sums["answer_all_in_dollars"] + sums["idle_all_in_dollars"] == pytest.approx(whole)
 
 
 def test_every_answer_has_a_bill_and_a_row(tiny, tmp_path, monkeypatch):

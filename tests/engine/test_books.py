@@ -50,6 +50,14 @@ def test_deep_tokens_weigh_more():
     assert weighing(SimpleNamespace(layers=1, latent=latent), 0)(1, 0) == 160
 
 
+def test_idle_time_is_what_no_step_took():
+    meter = Meter(FakeMeter(), iter([0.0, 1.0, 3.0, 3.5, 4.5]).__next__)
+    step = meter.begin()
+    meter.end(step)
+    assert meter.take_idle().seconds == 1.0 + 0.5
+    assert meter.take_idle().seconds == 1.0
+
+
 @given(st.lists(st.sampled_from(["begin", "end", "idle"]), max_size=60))
 def test_all_that_is_read_is_handed_out_once(events):
     read = FakeMeter()
@@ -61,8 +69,8 @@ def test_all_that_is_read_is_handed_out_once(events):
         elif event == "end" and running:
             spent += meter.end(running.pop(0))
         elif event == "idle":
-            spent += meter.take_idle()
-    spent += sum(meter.end(step) for step in running) + meter.take_idle()
+            spent += meter.take_idle().joules
+    spent += sum(meter.end(step) for step in running) + meter.take_idle().joules
     assert spent == pytest.approx(read.joules - first)
 
 
@@ -81,7 +89,7 @@ def test_a_hundred_requests_at_once_sum_to_what_the_machine_took(tiny):
             thread.join()
         llm.engine.check_integrity()
         answers = sum(sequence.spent.joules for sequence in ended)
-        total = answers + meter.take_idle()
+        total = answers + meter.take_idle().joules
     assert len(ended) == 100
     assert min(sequence.spent.joules for sequence in ended) > 0
     assert total == pytest.approx(read.joules - first, rel=1e-9)

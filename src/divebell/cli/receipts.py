@@ -18,7 +18,7 @@ def receipts(*, last: int = 20, csv: bool = False, verify: bool = False, json: b
     last
         how many to list; 0 for the sums alone
     csv
-        print all of them as CSV
+        print all of them as CSV, each with the hash that proves those before it
     verify
         check that no row was changed or taken out
     json
@@ -28,18 +28,18 @@ def receipts(*, last: int = 20, csv: bool = False, verify: bool = False, json: b
     from divebell.costs.receipts import total
 
     path = ledger.place()
-    if csv:
-        return _export(ledger.receipts(path))
     problems = ledger.damage(path)
     rows = ledger.receipts(path)
     figures = {"ledger": path, "rows": len(rows), "damage": problems, "total": total(rows)}
-    if json:
+    if csv:
+        _export(rows)
+    elif json:
         print_json(figures | {"receipts": rows[-last:] if last > 0 else []})
     elif not verify:
         _show(rows[-last:] if last > 0 else [], figures)
     if problems:
         raise BadFile(path, "the chain", "; ".join(problems))
-    if verify and not json:
+    if verify and not json and not csv:
         print(f"{path}: {len(rows)} rows, none changed or missing")
 
 
@@ -55,10 +55,10 @@ def _show(rows: list[dict[str, Any]], figures: dict[str, Any]) -> None:
 
 
 def _dated(name: str) -> str:
-    """A sum's name; of an API's price with the date of the list."""
+    """A sum's name; of an API's price with the date of the list and what limits it."""
     from divebell.costs.prices import prices
 
-    dates = {f"dollars at {price.model}": price.date for price in prices()}
+    dates = {f"dollars at {price.model}": price.dated for price in prices()}
     return f"{name} ({dates[name]})" if name in dates else name
 
 

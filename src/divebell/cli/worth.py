@@ -2,9 +2,11 @@
 
 from dataclasses import asdict, replace
 from math import isinf
+from time import strftime
 from typing import Any
 
 from divebell.cli.output import print_fields, print_json, print_table
+from divebell.config import format_bytes
 from divebell.errors import BadInput
 
 CONTEXT = 4096
@@ -48,7 +50,7 @@ def worth(
     """
     from divebell.costs import ledger, prices, settings, worth
 
-    own = settings.load()
+    own, damage = settings.load(), []
     chosen = prices.price(price or own.prices[0])
     if model:
         load = worth.Load(_given("prompt", prompt_tokens), cached_tokens, _given("answer", answer_tokens))
@@ -56,14 +58,22 @@ def worth(
     elif hardware != "this" or batch != 1 or cached_tokens:
         raise BadInput("--hardware, --batch and --cached-tokens describe a plan; give its --model too")
     else:
+        damage = ledger.damage(ledger.place())
         load, machine = worth.from_ledger(ledger.receipts(ledger.place()), own)
         load, machine = _scaled(load, machine, prompt_tokens, answer_tokens)
     found = worth.judge(load, machine, chosen, own)
-    missing = [name for name in ("dollars_per_kwh", "dollars") if name in own.assumed]
-    if machine.dollars > 0 or machine.hourly is not None:
-        missing = [name for name in missing if name != "dollars"]
+    missing = _missing(machine, own)
     figures = {"load": asdict(load), "machine": asdict(machine), "price": asdict(chosen), "assumed": missing}
+    figures |= {"damage": damage, "price_ended": chosen.ended(strftime("%Y-%m-%d"))}
     print_json(_finite(figures | asdict(found))) if json else _show(figures, found, own)
+
+
+def _missing(machine: Any, own: Any) -> list[str]:
+    """Fields of the person's that the sum would need. The tariff is not, where the machine is hired."""
+    if machine.hourly is not None:
+        return []
+    needed = {"dollars_per_kwh": True, "dollars": machine.dollars is None, "idle_watts": machine.idle_watts == 0}
+    return [name for name, need in needed.items() if need and name in own.assumed]
 
 
 def _given(name: str, tokens: float | None) -> float:
@@ -89,7 +99,8 @@ def _planned(load: Any, model: str, hardware: str, batch: int, own: Any) -> Any:
 
     if batch < 1:
         raise BadInput(f"--batch is {batch}; it must be 1 or more")
-    found, _, _, speeds = planned(model, hardware, None, [CONTEXT], [batch], own)
+    found, shape, sizes, speeds = planned(model, hardware, None, [CONTEXT], [batch], own)
+    _check_fits(model, found, next(row for sized, row in sizes if sized is shape), batch)
     rates = {speed.kind: speed.tokens_per_s for speed in speeds}
     if not rates:
         raise BadInput(f"{model} has no room for {CONTEXT} tokens of context, for which speeds are taken")
@@ -104,7 +115,17 @@ def _planned(load: Any, model: str, hardware: str, batch: int, own: Any) -> Any:
     return Machine(dollars, own.years, idle, seconds, (found.watts - idle) * seconds, basis)
 
 
-def _price(machine: Any, own: Any) -> float:
+def _check_fits(model: str, machine: Any, size: dict[str, Any], batch: int) -> None:
+    if not size["fits"]:
+        weights, memory, there = (format_bytes(int(b)) for b in (size["bytes"], size["memory"], machine.memory))
+        raise BadInput(
+            f"{model} does not fit {machine.name}: its smallest weights ({size['format']}) take {weights}, and "
+            f"{memory} with workspace and the cache of {batch:,} x {CONTEXT:,} tokens, of {there}; "
+            "take a lower --batch or other --hardware"
+        )
+
+
+def _price(machine: Any, own: Any) -> float | None:
     from divebell.costs.settings import place
 
     if machine.dollars is not None:
@@ -112,7 +133,7 @@ def _price(machine: Any, own: Any) -> float:
     if "dollars" in own.assumed and not machine.name.startswith("this"):
         told = f"the price of {machine.name} is not in the catalogue; give yours as hardware.dollars in {place()}"
         raise BadInput(told)
-    return own.dollars
+    return None if "dollars" in own.assumed else own.dollars
 
 
 def _finite(value: Any) -> Any:
@@ -130,9 +151,12 @@ def _show(figures: dict[str, Any], found: Any, own: Any) -> None:
 
     load = figures["load"]
     print(f"{found.verdict}: " + ", ".join(f"{name} ${d * MONTH:,.2f}" for name, d in _told(found)) + " a month")
+    if found.condition:
+        print(f"  {found.condition}")
     print()
     day = f"{load['prompt']:,.0f} prompt tokens, {load['cached']:,.0f} of them cached, {load['answered']:,.0f} answered"
     even = "never" if found.break_even is None else f"{found.break_even:,.0f} tokens a day"
+    even += ", the machine's price left out" if figures["machine"]["dollars"] is None else ""
     capacity = "no limit known" if isinf(found.capacity) else f"{found.capacity:,.0f} tokens a day"
     print_fields([("a day", day), ("from", figures["machine"]["basis"]), ("break-even", even), ("at most", capacity)])
     print_table(("", "sum", "$ a day"), [(line.what, line.sum, f"{line.dollars:.6f}") for line in found.lines])
@@ -141,6 +165,11 @@ def _show(figures: dict[str, Any], found: Any, own: Any) -> None:
         print(f"  {change}")
     if missing := not_given(figures["assumed"]):
         print(missing)
+    if figures["price_ended"]:
+        price = figures["price"]
+        print(f"{price['model']} was on offer at this price until {price['until']}, so not any more")
+    if figures["damage"]:
+        print(f"the ledger is damaged, so the day may not be true: {'; '.join(figures['damage'])}")
 
 
 def _told(found: Any) -> list[tuple[str, float]]:

@@ -1,15 +1,15 @@
 """Joules that this machine has taken: by a meter where there is one, else estimated, and labelled as such.
 
 Sources: Linux's powercap (RAPL: energy_uj, which wraps at max_energy_range_uj) and hwmon (energy*_input in microjoules,
-power*_input in microwatts); the estimate's watts are those of an EPYC 9654, 360 W for 96 cores (hardware.csv), and 3 W
-for 8 GB of memory, which codecarbon assumes as well.
+power1_input and power1_average in microwatts; its drivers' pages say what they measure); the estimate's watts are those
+of an EPYC 9654, 360 W for 96 cores (hardware.csv), and 3 W for 8 GB of memory, which codecarbon assumes as well.
 """
 
 import logging
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import filterfalse
@@ -24,18 +24,28 @@ from divebell.errors import BadFile
 LOG = logging.getLogger(__name__)
 POWERCAP, HWMON = Path("/sys/class/powercap"), Path("/sys/class/hwmon")
 CORE_WATTS, MEMORY_WATTS_PER_GB, IDLE_SHARE = 360 / 96, 3 / 8, 0.3
+_CHIPS = {
+    "power_meter": "the machine",
+    "corsairpsu": "the machine",
+    "amd_energy": "processor sockets alone",
+    "fam15h_power": "processors alone",
+}
 _EVERY = 1.0  # seconds between two readings of a power
 _WRAP = 60.0  # and of a counter, which begins anew after 65 kJ on some processors, some minutes of full load
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """read: joules since some moment. uncertainty: of a reading, as a share of it. idle_watts: None where not known."""
+    """read: joules since some moment. uncertainty: of a reading, as a share of it. idle_watts: None where not known.
+
+    alone: whether what is beyond idle power is this process's alone, instead of the machine's.
+    """
 
     method: str
     uncertainty: float
     read: Callable[[], float]
     idle_watts: float | None = None
+    alone: bool = False
 
 
 def source(settings: Settings, powercap: Path = POWERCAP, hwmon: Path = HWMON) -> Source:
@@ -45,11 +55,26 @@ def source(settings: Settings, powercap: Path = POWERCAP, hwmon: Path = HWMON) -
         return Source(f"meter: {command}", 0.05, integral(_metered(command)), idle)
     if packages := _readable(filter(_is_package, powercap.glob("intel-rapl:*")), "energy_uj"):
         return Source("RAPL, processor packages alone", 0.1, _rapl(packages), idle)
-    if files := _readable(filterfalse(_is_core, hwmon.glob("hwmon*/energy*_input"))):
-        return Source("hwmon", 0.1, lambda: sum(_number(file) for file in files) / 1e6, idle)
-    if files := _readable(hwmon.glob("hwmon*/power*_input")):
-        return Source("hwmon", 0.1, integral(lambda: sum(_number(file) for file in files) / 1e6), idle)
-    return estimate(settings)
+    return _hwmon(hwmon, idle) or estimate(settings)
+
+
+def _hwmon(folder: Path, idle: float | None) -> Source | None:
+    """Of the best kind of chip alone: a graphics card, a battery or a supply's rail is a part of what another measures,
+    or the same power once more."""
+    for name, part in _CHIPS.items():
+        chips = [chip for chip in folder.glob("hwmon*") if _word(chip / "name") == name]
+        if read := _joules(chips):
+            return Source(f"hwmon: {name}, {part}", 0.1, read, idle)
+    return None
+
+
+def _joules(chips: list[Path]) -> Callable[[], float] | None:
+    """Of all of them, by their counters, or else by their powers; None where they have neither."""
+    files = [file for chip in chips for file in chip.glob("energy*_input")]
+    if counters := _readable(filterfalse(_is_core, files)):
+        return _counted(counters, [0.0] * len(counters))
+    sensors = [_sensor(file, first) for chip in chips for file, first in _power(chip)]
+    return integral(lambda: sum(sensor() for sensor in sensors) / 1e6) if sensors else None
 
 
 def watts(settings: Settings) -> tuple[float, float]:
@@ -67,7 +92,7 @@ def estimate(settings: Settings) -> Source:
     each = max(busy - idle, 0.0) / cores
     given = "your watts" if settings.watts is not None else "assumed watts"
     method = f"estimate: {busy:.0f} W busy, {idle:.0f} W idle ({given}) x processor time"
-    return Source(method, 0.5, lambda: idle * time.monotonic() + each * time.process_time(), idle)
+    return Source(method, 0.5, lambda: idle * time.monotonic() + each * time.process_time(), idle, alone=True)
 
 
 @cache
@@ -102,21 +127,25 @@ def _repeat(act: Callable[[], object], seconds: float) -> None:
 
 
 def _metered(command: str) -> Callable[[], float]:
-    """Watts as the command prints them. A meter that is gone later must not stop an answer: the last reading holds, and
-    it is said. Raises BadFile for one that never gave any."""
-    last = _watts(command)
-    if last is None:
+    """Watts as the command prints them. Raises BadFile for one that never gave any."""
+    first = _watts(command)
+    if first is None:
         raise BadFile(place(), "meter.command", f"is {command!r}, which prints no number of watts")
-    state = [last, False]
+    return _lasting(lambda: _watts(command), first, f"the meter {command!r} prints no watts any more")
 
-    def watts() -> float:
-        now = _watts(command)
+
+def _lasting(read: Callable[[], float | None], first: float, problem: str) -> Callable[[], float]:
+    """A meter that is gone later must not stop an answer: the last reading holds, and it is said."""
+    state = [first, False]
+
+    def lasting() -> float:
+        now = read()
         if now is None and not state[1]:
-            LOG.warning("the meter %r prints no watts any more; its last reading, %g W, is taken", command, state[0])
+            LOG.warning("%s; its last reading, %g, is taken", problem, state[0])
         state[0], state[1] = state[0] if now is None else now, now is None
         return state[0]
 
-    return watts
+    return lasting
 
 
 def _watts(command: str) -> float | None:
@@ -140,25 +169,42 @@ def _is_core(counter: Path) -> bool:
     return _word(counter.with_name(counter.name.replace("_input", "_label"))).startswith("Ecore")
 
 
-def _rapl(packages: list[Path]) -> Callable[[], float]:
-    ranges = [_number(package.with_name("max_energy_range_uj")) for package in packages]
-    last, total, lock = [_number(package) for package in packages], [0.0], Lock()
-
-    def read() -> float:
-        with lock:
-            for index, package in enumerate(packages):
-                now = _number(package)
-                total[0] += (now - last[index]) % (ranges[index] or inf)
-                last[index] = now
-            return total[0] / 1e6
-
+def _rapl(packages: Mapping[Path, float]) -> Callable[[], float]:
+    read = _counted(packages, [_number(package.with_name("max_energy_range_uj")) or 0.0 for package in packages])
     _repeat(read, _WRAP)
     return read
 
 
-def _readable(paths: object, name: str = "") -> list[Path]:
+def _counted(counters: Mapping[Path, float], ranges: Sequence[float]) -> Callable[[], float]:
+    """Joules of counters of microjoules with their first readings. ranges: where they begin anew; 0: never."""
+    reads = [_sensor(file, first) for file, first in counters.items()]
+    last, total, lock = list(counters.values()), [0.0], Lock()
+
+    def read() -> float:
+        with lock:
+            for index, counter in enumerate(reads):
+                now = counter()
+                rise = now - last[index]
+                total[0] += rise % ranges[index] if ranges[index] else max(rise, 0.0)
+                last[index] = now
+            return total[0] / 1e6
+
+    return read
+
+
+def _power(chip: Path) -> list[tuple[Path, float]]:
+    """Its first sensor: further ones are parts of it."""
+    return list(_readable([chip / "power1_input", chip / "power1_average"]).items())[-1:]
+
+
+def _sensor(file: Path, first: float) -> Callable[[], float]:
+    return _lasting(lambda: _number(file), first, f"{file} can't be read any more")
+
+
+def _readable(paths: Iterable[Path], name: str = "") -> dict[Path, float]:
+    """With what they say now."""
     found = [path / name if name else path for path in sorted(paths)]
-    return [path for path in found if os.access(path, os.R_OK)]
+    return {path: now for path in found if (now := _number(path)) is not None}
 
 
 def _word(path: Path) -> str:
@@ -168,8 +214,8 @@ def _word(path: Path) -> str:
         return ""
 
 
-def _number(path: Path) -> float:
+def _number(path: Path) -> float | None:
     try:
         return float(path.read_text())
     except (OSError, ValueError):
-        return 0.0
+        return None

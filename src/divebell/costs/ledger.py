@@ -1,7 +1,7 @@
 """Receipts on disk: SQLite, each row with the hash of the one before it, so that a changed or lost row shows.
 
 One table: id (1, 2, ...), body (JSON with sorted keys), hash: SHA-256 of the previous row's hash and the body. Rows cut
-off at the end can't be told from rows that never were: keep a hash elsewhere, or an export.
+off at the end can't be told from rows that never were: keep a hash elsewhere, or an export, whose rows have theirs.
 """
 
 import atexit
@@ -23,6 +23,7 @@ LOG = logging.getLogger(__name__)
 FIRST = "0" * 64
 _SCHEMA = "CREATE TABLE IF NOT EXISTS receipts (id INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL)"
 _CHANGED = "row {} was changed, or its hash was"
+_IDLE = '"kind": "idle"'
 _PATIENCE = 5.0  # seconds that other processes may hold the file, or the end of the program waits for the last rows
 
 
@@ -51,32 +52,33 @@ def append(path: Path, rows: list[Mapping[str, Any]]) -> None:
 
 
 def read(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(id, body, hash) of each row in order; none where there is no ledger yet. Raises BadFile for another file."""
-    if not path.exists():
+    """(id, body, hash) of each row in order; none where there is no ledger yet, or an empty file, as it is before the
+    first row. Raises BadFile for another file."""
+    if not path.exists() or not path.stat().st_size:
         return
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             yield from base.execute("SELECT id, body, hash FROM receipts ORDER BY id")
     except sqlite3.Error as problem:
         raise BadFile(path, "receipts", f"can't be read: {problem}") from None
 
 
 def receipts(path: Path) -> list[dict[str, Any]]:
-    """The rows' bodies with their ids, those that were changed left out."""
+    """The rows' bodies with their ids and hashes, those that were changed left out."""
     found = []
-    for number, body, problem in _checked(path):
+    for number, body, hash, problem in _checked(path):
         with suppress(ValueError, TypeError):  # after a gap
-            found += [] if problem == _CHANGED else [{"id": number, **json.loads(body)}]
+            found += [] if problem == _CHANGED else [{"id": number, **json.loads(body), "hash": hash}]
     return found
 
 
 def damage(path: Path) -> list[str]:
     """A sentence for each row where the chain is broken."""
-    return [problem.format(number) for number, _, problem in _checked(path) if problem]
+    return [problem.format(number) for number, *_, problem in _checked(path) if problem]
 
 
-def _checked(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(id, body, what is wrong there, in words that the id belongs into). What comes after a gap can't be checked."""
+def _checked(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """(id, body, hash, what is wrong there, in words that the id belongs into). After a gap nothing can be checked."""
     previous, expected = FIRST, 1
     for number, body, hash in read(path):
         problem = ""
@@ -85,8 +87,18 @@ def _checked(path: Path) -> Iterator[tuple[int, str, str]]:
             problem = f"{missing} missing"
         elif not isinstance(body, str) or link(str(previous), body) != hash:
             problem = _CHANGED
-        yield number, body, problem
+        yield number, body, hash, problem
         previous, expected = hash, number + 1
+
+
+def booked(path: Path, since: float, until: float) -> float:
+    """Seconds between two moments that idle rows cover already. Raises BadFile as `read` does."""
+    spans = (json.loads(body) for _, body, _ in read(path) if isinstance(body, str) and _IDLE in body)
+    covered = 0.0
+    for begin, end in sorted((row["since"], row["time"]) for row in spans if "since" in row):
+        begin, end = max(begin, since), min(end, until)
+        covered, since = covered + max(end - begin, 0.0), max(since, end)
+    return covered
 
 
 class Writer:
@@ -104,6 +116,13 @@ class Writer:
             self._thread.start()
             atexit.register(self.flush)
         self._rows.put(row)
+
+    def booked(self, since: float, until: float) -> float:
+        """See `booked`; 0 where that can't be told."""
+        try:
+            return booked(self._path or place(), since, until)
+        except Exception:  # a foreign file, damage: the row is written, or warned of, all the same
+            return 0.0
 
     def flush(self) -> None:
         """Waits until all is written, or for some seconds."""

@@ -12,7 +12,8 @@ from divebell.errors import BadInput
 class Price:
     """input, cached, output: dollars for 10^6 tokens. cached: None where the list has no price for cached ones.
 
-    note: what limits it, or "second-hand". date: when the list was seen, or was valid from.
+    note: what limits it, or "second-hand". date: when the list was seen, or was valid from. since, until: days from and
+    to which it was on offer, as 2025-09-05; empty where not known.
     """
 
     model: str
@@ -23,6 +24,16 @@ class Price:
     note: str
     source: str
     date: str
+    since: str = ""
+    until: str = ""
+
+    @property
+    def dated(self) -> str:
+        """Its list's date, and what limits it."""
+        return "; ".join(filter(None, (self.date, self.until and f"until {self.until}", self.note)))
+
+    def ended(self, day: str) -> bool:
+        return bool(self.until) and self.until < day
 
     def cost(self, prompt: int, cached: int, output: int) -> float:
         """Dollars for a prompt, of which `cached` tokens are charged as such, and its answer."""
@@ -56,5 +67,5 @@ def stated(text: str) -> Price:
 
 def _price(row: dict[str, str]) -> Price:
     cached = float(row["cached"]) if row["cached"] else None
-    words = {key: row[key] for key in ("model", "provider", "note", "source", "date")}
+    words = {key: row[key] for key in ("model", "provider", "note", "source", "date", "until")} | {"since": row["from"]}
     return Price(cached=cached, input=float(row["input"]), output=float(row["output"]), **words)

@@ -10,7 +10,7 @@ from divebell.costs import carbon, energy, ledger, settings
 from divebell.costs.energy import Source
 from divebell.costs.prices import price
 from divebell.costs.settings import Settings
-from divebell.engine.books import Books, Meter, weighing
+from divebell.engine.books import Books, Meter, Spent, weighing
 
 
 @dataclass(slots=True)
@@ -28,11 +28,11 @@ class Bookkeeper:
 
         joules: its share of what the machine took during its steps; of them, idle_joules would have gone anyway.
         marginal_dollars: the rest of the joules at the tariff. all_in_dollars: all joules, and wear of the hardware.
+        api_lists: whence api_dollars are, and of which day.
         """
         own, spent = self.settings, sequence.spent
         grid = carbon.grid(own)
         idle = min((self.source.idle_watts or 0.0) * spent.seconds, spent.joules)
-        wear = own.dollars / own.life_seconds * spent.seconds
         return {
             "joules": spent.joules,
             "idle_joules": idle,
@@ -41,8 +41,9 @@ class Bookkeeper:
             "grams_co2": grid.grams(spent.joules),
             "grid": f"{grid.place}, {grid.year or grid.source}",
             "marginal_dollars": (spent.joules - idle) * own.dollars_per_joule,
-            "all_in_dollars": spent.joules * own.dollars_per_joule + wear,
+            "all_in_dollars": _all_in(own, spent),
             "api_dollars": elsewhere(own, sequence.given, sequence.reused or 0, len(sequence.ids) - sequence.given),
+            "api_lists": {name: f"{price(name).source}, {price(name).dated}" for name in own.prices},
             **self.model.facts,
         }
 
@@ -61,12 +62,25 @@ class Bookkeeper:
         )
 
     def idle(self) -> None:
-        """Writes down what the machine took outside of steps."""
-        joules = self.meter.take_idle()
-        row = {"kind": "idle", "time": time.time(), "joules": joules, "method": self.source.method}
-        dollars = joules * self.settings.dollars_per_joule
-        self.writer.add(row | {"grams_co2": carbon.grid(self.settings).grams(joules), "all_in_dollars": dollars})
+        """Writes down what the machine took outside of steps, and how it wore meanwhile, as far as no other process has
+        done so before: each of them meters the whole machine."""
+        own, since, spent, now = self.settings, self.meter.since, self.meter.take_idle(), time.time()
+        spent = self._left(spent, min(self.writer.booked(since, now) / max(now - since, 1e-9), 1.0))
+        row = {"kind": "idle", "since": since, "time": now, "shared_seconds": spent.seconds, "joules": spent.joules}
+        row |= {"method": self.source.method, "grams_co2": carbon.grid(own).grams(spent.joules)}
+        self.writer.add(row | {"all_in_dollars": _all_in(own, spent)})
         self.writer.flush()
+
+    def _left(self, spent: Spent, share: float) -> Spent:
+        """share: of the time that others have booked. Of an estimate the processor time is this process's own."""
+        others = spent.joules
+        if self.source.alone:
+            others = min((self.source.idle_watts or 0.0) * spent.seconds, spent.joules)
+        return Spent(spent.seconds * (1 - share), spent.joules - others * share)
+
+
+def _all_in(own: Settings, spent: Spent) -> float:
+    return spent.joules * own.dollars_per_joule + own.dollars / own.life_seconds * spent.seconds
 
 
 class Model:
@@ -100,20 +114,23 @@ def keep_books(llm: Any, weights: str) -> Bookkeeper:
 
 
 def total(rows: list[Mapping[str, Any]]) -> dict[str, float]:
-    """Sums of what rows have of each figure: of answers and of idle time apart, and API prices by model."""
-    sums: dict[str, float] = {"answers": 0, "answer_joules": 0.0, "idle_joules": 0.0}
+    """Sums of what rows have of each figure: of answers and of idle time apart, and API prices by model.
+
+    answer_NAME and idle_NAME sum to the machine's; other names are of answers alone.
+    """
+    sums: dict[str, float] = {"answers": 0}
+    sums |= {f"{kind}_{name}": 0.0 for name in _OF_BOTH for kind in ("answer", "idle")}
     for row in rows:
-        answer = row.get("kind") == "answer"
-        sums["answers"] += answer
-        sums["answer_joules" if answer else "idle_joules"] += row.get("joules", 0.0)
-        for name in _SUMMED:
-            sums[name] = sums.get(name, 0.0) + row.get(name, 0)
+        kind = "answer" if row.get("kind") == "answer" else "idle"
+        sums["answers"] += kind == "answer"
+        for name in _OF_BOTH:
+            sums[f"{kind}_{name}"] += row.get(name, 0)
+        for name in _OF_ANSWERS:
+            sums[name] = sums.get(name, 0) + row.get(name, 0)
         for model, dollars in row.get("api_dollars", {}).items():
             sums[f"dollars at {model}"] = sums.get(f"dollars at {model}", 0.0) + dollars
     return sums
 
 
-_SUMMED = (
-    *("prompt_tokens", "cached_tokens", "completion_tokens", "shared_seconds"),
-    *("grams_co2", "marginal_dollars", "all_in_dollars"),
-)
+_OF_BOTH = ("shared_seconds", "joules", "grams_co2", "all_in_dollars")
+_OF_ANSWERS = ("prompt_tokens", "cached_tokens", "completion_tokens", "marginal_dollars")

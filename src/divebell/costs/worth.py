@@ -30,12 +30,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """dollars, years: its price and life. idle_watts: all day. busy_seconds, joules: of a day's load, beyond idle.
+    """dollars, years: its price, None where not known, and life. idle_watts: all day. busy_seconds, joules: of a day's
+    load, beyond idle.
 
     basis: where the figures are from. hourly: dollars an hour of one that is hired, with its power, instead of bought.
     """
 
-    dollars: float
+    dollars: float | None
     years: float
     idle_watts: float
     busy_seconds: float
@@ -59,6 +60,7 @@ class Verdict:
 
     break_even: tokens a day from which owning is cheaper, at this mixture of prompts and answers; None: none.
     capacity: tokens a day that the machine can do. changes: what would turn the verdict round, in sentences.
+    condition: what the verdict takes for granted; without the machine's price all is told as if it were a present.
     """
 
     verdict: str
@@ -67,6 +69,7 @@ class Verdict:
     capacity: float
     lines: Sequence[Line]
     changes: Sequence[str]
+    condition: str = ""
 
 
 def judge(load: Load, machine: Machine, price: Price, own: Settings) -> Verdict:
@@ -85,12 +88,27 @@ def judge(load: Load, machine: Machine, price: Price, own: Settings) -> Verdict:
     break_even = None if even is None or even > share else even * load.tokens
     verdict = min(dollars, key=dollars.__getitem__)
     changes = _changes(machine, own, lines, load, break_even, share)
-    return Verdict(verdict, dollars, break_even, share * load.tokens, lines, changes)
+    condition = _condition(machine, verdict, _worth(share, rent, work, idle))
+    return Verdict(verdict, dollars, break_even, share * load.tokens, lines, changes, condition)
+
+
+def _condition(machine: Machine, verdict: str, left: float) -> str:
+    """left: dollars a day that the machine may cost."""
+    if machine.dollars is not None or machine.hourly is not None:
+        return ""
+    if verdict == "rent":
+        return "even if the machine were a present; its price is not given"
+    return f"if the machine costs less than ${left * machine.years * 365.25:,.0f}; its price is not given"
 
 
 def _share(machine: Machine) -> float:
     """Of the load that fits into a day; more than 1 where there is room."""
     return DAY / machine.busy_seconds if machine.busy_seconds > 0 else inf
+
+
+def _worth(share: float, rent: float, work: float, idle: float) -> float:
+    """Dollars a day that the machine may cost: what it saves of the rent on what it can do."""
+    return min(share, 1.0) * (rent - work) - idle
 
 
 def _lines(load: Load, machine: Machine, price: Price, own: Settings) -> list[Line]:
@@ -107,7 +125,7 @@ def _lines(load: Load, machine: Machine, price: Price, own: Settings) -> list[Li
         ),
         Line("work", f"{machine.joules / 3.6e6:.3g} kWh x ${tariff:g}/kWh", machine.joules * own.dollars_per_joule),
         Line(
-            f"{price.model} ({price.provider}, {price.date})",
+            f"{price.model} ({price.provider}, {price.dated})",
             f"({load.cached:,.0f} x ${hit:g} + {missed:,.0f} x ${price.input:g} + "
             f"{load.answered:,.0f} x ${price.output:g}) / 1e6",
             rent,
@@ -118,6 +136,8 @@ def _lines(load: Load, machine: Machine, price: Price, own: Settings) -> list[Li
 def _machine_line(machine: Machine) -> Line:
     if machine.hourly is not None:
         return Line("hire of the machine, power included", f"24 h x ${machine.hourly:g}", 24 * machine.hourly)
+    if machine.dollars is None:
+        return Line("wear", "left out: the machine's price is not given", 0.0)
     days = machine.years * 365.25
     return Line("wear", f"${machine.dollars:,.0f} / {days:,.0f} days", machine.dollars / days)
 
@@ -127,7 +147,7 @@ def _changes(
 ) -> list[str]:
     wear, idle, work, rent = (line.dollars for line in lines)
     told = [_of_load(load, break_even, rent > work, share)]
-    told += [_of_price(machine, rent - work - idle), *_of_tariff(machine, own, rent - wear)]
+    told += [_of_price(machine, _worth(share, rent, work, idle)), *_of_tariff(machine, own, rent - wear)]
     if rent > 0:
         told.append(f"the API's prices: at {(wear + idle + work) / rent:.3g} times what they are")
     return told
@@ -173,11 +193,24 @@ def from_ledger(rows: Sequence[Mapping[str, Any]], own: Settings) -> tuple[Load,
     days = max((max(times) - min(times)) / DAY, 1.0)
     sums = {name: sum(row[name] for row in answers) / days for name in _NAMES}
     load = Load(sums["prompt_tokens"], sums["cached_tokens"], sums["completion_tokens"])
-    seconds, idle = sums["shared_seconds"], sums["idle_joules"]
-    watts = idle / seconds if seconds else 0.0
+    seconds, watts = sums["shared_seconds"], _idle_watts(rows, days, own)
     basis = f"{len(answers):,} answers in the ledger over {days:.1f} days, {answers[-1]['method']}"
-    machine = Machine(own.dollars, own.years, watts, seconds, sums["joules"] - idle, basis)
+    price = None if "dollars" in own.assumed else own.dollars
+    machine = Machine(price, own.years, watts, seconds, max(sums["joules"] - watts * seconds, 0.0), basis)
     return load, machine
 
 
-_NAMES = ("prompt_tokens", "cached_tokens", "completion_tokens", "shared_seconds", "joules", "idle_joules")
+def _idle_watts(rows: Sequence[Mapping[str, Any]], days: float, own: Settings) -> float:
+    """The person's own; else what answers have of it; else what was metered outside of steps, where the rows have no
+    seconds as the mean of the days; 0 where there is nothing."""
+    if own.idle_watts is not None:
+        return own.idle_watts
+    known = [row for row in rows if row.get("idle_joules")]
+    if seconds := sum(row["shared_seconds"] for row in known):
+        return sum(row["idle_joules"] for row in known) / seconds
+    idle = [row for row in rows if row.get("kind") == "idle"]
+    seconds = sum(row.get("shared_seconds", 0.0) for row in idle) or days * DAY
+    return sum(row["joules"] for row in idle) / seconds
+
+
+_NAMES = ("prompt_tokens", "cached_tokens", "completion_tokens", "shared_seconds", "joules")

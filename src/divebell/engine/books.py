@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from time import perf_counter, time
 from typing import Any
 
 
 @dataclass(slots=True)
 class Spent:
-    """A sequence's share of the steps that computed it. closed: whether it has been written down."""
+    """A sequence's share of the steps that computed it, or idle time. closed: whether it has been written down."""
 
     seconds: float = 0.0
     joules: float = 0.0
@@ -19,14 +20,15 @@ class Meter:
     """read: joules that the machine has taken since some moment. May be shared by engines whose steps overlap.
 
     What is read between two events is shared evenly among the steps that run between them; without any it is `idle`.
-    So all that was read is handed out: the sum of steps and `idle` is the machine's total.
+    So all that was read is handed out: the sum of steps and `idle` is the machine's total. clock: seconds. since: when
+    idle time was last asked for, in seconds of the Unix epoch.
     """
 
-    def __init__(self, read: Callable[[], float]):
-        self._read, self._lock = read, Lock()
-        self._last = read()
+    def __init__(self, read: Callable[[], float], clock: Callable[[], float] = perf_counter):
+        self._read, self._clock, self._lock = read, clock, Lock()
+        self._last, self._seen, self.since = read(), clock(), time()
         self._running: dict[int, float] = {}
-        self._idle, self._number = 0.0, 0
+        self._idle, self._number = Spent(), 0
 
     def begin(self) -> int:
         """A step begins; what `end` wants."""
@@ -42,18 +44,20 @@ class Meter:
             self._advance()
             return self._running.pop(step)
 
-    def take_idle(self) -> float:
-        """Joules outside of steps since the last time that this was asked."""
+    def take_idle(self) -> Spent:
+        """What went outside of steps since the last time that this was asked."""
         with self._lock:
             self._advance()
-            idle, self._idle = self._idle, 0.0
+            idle, self._idle, self.since = self._idle, Spent(), time()
             return idle
 
     def _advance(self) -> None:
-        now = self._read()
+        now, seen = self._read(), self._clock()
         spent, self._last = max(now - self._last, 0.0), now
+        seconds, self._seen = seen - self._seen, seen
         if not self._running:
-            self._idle += spent
+            self._idle.joules += spent
+            self._idle.seconds += seconds
         for step in self._running:
             self._running[step] += spent / len(self._running)
 
