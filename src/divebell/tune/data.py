@@ -7,29 +7,18 @@ Any other file is plain text, cut into pieces.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from divebell.errors import BadInput
-from divebell.text.chat import ChatFormat
 from divebell.text.tokenizer import Tokenizer
+from divebell.tune.conversation import Speaker, conversation
 from divebell.tune.samples import Sample
 
 SHAPES = (("messages",), ("prompt", "completion"), ("text",))
 _MOST_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """What turns rows into tokens. longest: no sample may have more tokens."""
-
-    tokenizer: Tokenizer
-    chat: ChatFormat
-    longest: int
 
 
 def read_samples(path: Path, speaker: Speaker) -> list[Sample]:
@@ -119,75 +108,10 @@ def string_of(row: Mapping[str, Any], field: str) -> str:
     return row[field]
 
 
-def conversation(messages: Any, tools: Any, speaker: Speaker) -> list[Sample]:
-    """What the assistant says is trained, each of its turns with its end mark.
-
-    One sample, or one for each turn where the template writes earlier turns in another way than the last (DeepSeek-R1
-    leaves out their reasoning). Raises BadInput where a template doesn't mark the assistant's turn.
-    """
-    if not isinstance(messages, list):
-        raise BadInput("messages is no list; give a list of objects with 'role' and 'content'")
-    turns = [i for i, m in enumerate(messages) if isinstance(m, dict) and m.get("role") == "assistant"]
-    if not turns:
-        raise BadInput("messages has nothing of the assistant, so there is nothing to learn")
-    texts = [_turn(messages[: i + 1], tools, speaker.chat) for i in turns]
-    if all(later[0].startswith("".join(earlier)) for earlier, later in pairwise(texts)):
-        return [_marked(texts, speaker.tokenizer)]
-    return [_marked([text], speaker.tokenizer) for text in texts]
-
-
-def answered(messages: Any, answer: str, speaker: Speaker) -> Sample:
-    """A conversation that the assistant goes on with `answer`, which alone is trained, with its end mark."""
-    if not isinstance(messages, list) or not messages:
-        raise BadInput("prompt is no text and no list of messages")
-    whole = [*messages, {"role": "assistant", "content": answer}]
-    return _marked([_turn(whole, None, speaker.chat)], speaker.tokenizer)
-
-
-def _turn(messages: list, tools: Any, chat: ChatFormat) -> tuple[str, str]:
-    """(prompt, the assistant's turn after it). A prompt that opens the reasoning is cut where an answer without any
-    differs from it."""
-    whole = chat.render(messages, tools, add_generation_prompt=False)
-    if len(messages) == 1:
-        return "", whole
-    prompt = _shared_start(chat.render(messages[:-1], tools), whole)
-    unmarked = chat.render(messages[:-1], tools, add_generation_prompt=False)
-    if not prompt.startswith(unmarked) or whole == prompt:
-        raise _unmarked("begins")
-    return prompt, whole[len(prompt) :]
-
-
-def _shared_start(one: str, other: str) -> str:
-    differ = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return one[: next(differ, min(len(one), len(other)))]
-
-
-def _unmarked(where: str) -> BadInput:
-    return BadInput(
-        f"this model's chat template has no mark where the assistant's turn {where}; "
-        "give rows of 'prompt' and 'completion' instead"
-    )
-
-
-def _marked(texts: list[tuple[str, str]], tokenizer: Tokenizer) -> Sample:
-    """Encoded turn by turn, as a prompt is encoded when the model is asked."""
-    ids, trained, done = [], [], 0
-    for prompt, answer in texts:
-        before = tokenizer.encode(prompt[done:], add_special_tokens=False)
-        spoken = tokenizer.encode(answer, add_special_tokens=False)
-        ends = [i for i, id in enumerate(spoken) if id in tokenizer.eos_ids]
-        if not ends:
-            raise _unmarked("ends")
-        ids += before + spoken
-        trained += [False] * len(before) + [i <= ends[-1] for i in range(len(spoken))]
-        done = len(prompt) + len(answer)
-    return Sample(np.array(ids, np.int32), np.array(trained, bool))
-
-
 def prompted(prompt: str, completion: str, speaker: Speaker) -> Sample:
     """The completion is trained, and that the text ends after it."""
     before = speaker.tokenizer.encode(prompt)
-    after = speaker.tokenizer.encode(completion, add_special_tokens=False)
+    after = speaker.tokenizer.encode_after(prompt, completion)
     after += sorted(speaker.tokenizer.eos_ids)[:1]
     return Sample(np.array(before + after, np.int32), np.arange(len(before) + len(after)) >= len(before))
 

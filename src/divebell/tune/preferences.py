@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from divebell.errors import BadInput
-from divebell.tune.data import Speaker, answered, check, of_lines, prompted, string_of
+from divebell.tune.conversation import Speaker, answered
+from divebell.tune.data import check, of_lines, prompted, string_of
 from divebell.tune.samples import Sample
 
 FIELDS = ("prompt", "chosen", "rejected")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from divebell.errors import BadInput
-from divebell.tune.data import Speaker, of_lines
+from divebell.tune.conversation import Speaker
+from divebell.tune.data import of_lines
 
 _OPENING = "<think>"
 
