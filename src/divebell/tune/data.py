@@ -1,12 +1,11 @@
 """Rows of a person's file as samples. Every row that can't be used is named; none is dropped.
 
-A .jsonl file holds one JSON object a line: {"messages": [...]} as OpenAI has them (with "tools" if there are any),
-{"prompt": "...", "completion": "..."}, or {"text": "..."}.
+A .jsonl file holds one JSON object a line, a .json file these or a list of them: {"messages": [...]} as OpenAI has them
+(with "tools" if there are any), {"prompt": "...", "completion": "..."}, or {"text": "..."}.
 Any other file is plain text, cut into pieces.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,26 @@ import numpy as np
 from divebell.errors import BadInput
 from divebell.text.tokenizer import Tokenizer
 from divebell.tune.conversation import Speaker, conversation
+from divebell.tune.rows import has_rows, of_rows, string_of, text_of
 from divebell.tune.samples import Sample
 
 SHAPES = (("messages",), ("prompt", "completion"), ("text",))
-_MOST_NAMED = 5
 
 
 def read_samples(path: Path, speaker: Speaker) -> list[Sample]:
     """All rows of a file. Raises BadInput naming the file, and the first lines that are wrong and why."""
-    if path.suffix == ".jsonl":
-        samples = of_lines(path, lambda row: _samples(row, speaker))
+    if has_rows(path):
+        samples = of_rows(path, lambda row: _samples(row, speaker))
     else:
-        samples = _pieces(speaker.tokenizer.encode(_text(path)), speaker.longest)
+        samples = _pieces(speaker.tokenizer.encode(text_of(path)), speaker.longest)
     if not samples:
         raise BadInput(f"{path} has no rows; give one JSON object a line, or a text")
     return samples
 
 
 def read_texts(path: Path) -> list[str]:
-    """The texts of a .jsonl file's rows, or the one of any other file. Raises BadInput as `read_samples` does."""
-    texts = of_lines(path, lambda row: [string_of(row, "text")]) if path.suffix == ".jsonl" else [_text(path)]
+    """The texts of a file's rows, or the one of a plain file. Raises BadInput as `read_samples` does."""
+    texts = of_rows(path, lambda row: [string_of(row, "text")]) if has_rows(path) else [text_of(path)]
     if not any(text.strip() for text in texts):
         raise BadInput(f"{path} has no text; give a text, or one JSON object with 'text' a line")
     return texts
@@ -44,38 +43,6 @@ def read_pieces(path: Path, tokenizer: Tokenizer, longest: int) -> list[Sample]:
     """The texts of a file, an end token after each, cut into samples of at most `longest` tokens."""
     end = sorted(tokenizer.eos_ids)[:1]
     return [piece for text in read_texts(path) for piece in _pieces(tokenizer.encode(text) + end, longest)]
-
-
-def of_lines(path: Path, make: Callable[[dict], list[Any]]) -> list[Any]:
-    """What is made of the rows of a .jsonl file. Raises BadInput naming the first lines that `make` refuses."""
-    made, wrong = [], []
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        if line.strip():
-            try:
-                made += make(_row(line))
-            except BadInput as problem:
-                wrong.append(f"line {number}: {problem}")
-    if wrong:
-        more = f"\nand {len(wrong) - _MOST_NAMED} more lines" if len(wrong) > _MOST_NAMED else ""
-        raise BadInput(f"{path} can't be trained on:\n" + "\n".join(wrong[:_MOST_NAMED]) + more)
-    return made
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as problem:
-        raise BadInput(f"{path} can't be read: {getattr(problem, 'strerror', None) or problem}") from None
-
-
-def _row(line: str) -> dict:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as problem:
-        raise BadInput(f"is no JSON: {problem}") from None
-    if not isinstance(row, dict):
-        raise BadInput(f"is {line.strip()[:40]!r}; give a JSON object")
-    return row
 
 
 def _samples(row: Mapping[str, Any], speaker: Speaker) -> list[Sample]:
@@ -99,13 +66,6 @@ def check(sample: Sample, longest: int) -> None:
         raise BadInput("has no token to learn; give a longer text or answer")
     if len(sample) > longest:
         raise BadInput(f"has {len(sample):,} tokens, and a sample may have {longest:,}; shorten it or give --context")
-
-
-def string_of(row: Mapping[str, Any], field: str) -> str:
-    """A field that must be text."""
-    if not isinstance(row.get(field), str):
-        raise BadInput(f"{field} is {str(row.get(field))[:40]!r}; give a string")
-    return row[field]
 
 
 def prompted(prompt: str, completion: str, speaker: Speaker) -> Sample:

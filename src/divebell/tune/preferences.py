@@ -9,7 +9,8 @@ import numpy as np
 
 from divebell.errors import BadInput
 from divebell.tune.conversation import Speaker, answered
-from divebell.tune.data import check, of_lines, prompted, string_of
+from divebell.tune.data import check, prompted
+from divebell.tune.rows import of_rows, string_of
 from divebell.tune.samples import Sample
 
 FIELDS = ("prompt", "chosen", "rejected")
@@ -37,7 +38,7 @@ def read_preferences(path: Path, speaker: Speaker) -> list[Preference]:
 
     Raises BadInput naming the file, and the first lines that are wrong and why.
     """
-    preferences = of_lines(path, lambda row: [_preference(row, speaker)])
+    preferences = of_rows(path, lambda row: [_preference(row, speaker)])
     if not preferences:
         raise BadInput(f"{path} has no rows; give one JSON object a line, with {', '.join(map(repr, FIELDS))}")
     return preferences

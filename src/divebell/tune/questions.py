@@ -7,7 +7,7 @@ from typing import Any
 
 from divebell.errors import BadInput
 from divebell.tune.conversation import Speaker
-from divebell.tune.data import of_lines
+from divebell.tune.rows import of_rows
 
 _OPENING = "<think>"
 
@@ -37,7 +37,7 @@ def read_questions(path: Path, speaker: Speaker, most: int) -> list[Question]:
 
     Raises BadInput naming the file, and the first lines that are wrong and why.
     """
-    questions = of_lines(path, lambda row: [_question(row, speaker, most)])
+    questions = of_rows(path, lambda row: [_question(row, speaker, most)])
     if not questions:
         raise BadInput(f"{path} has no rows; give one JSON object a line, with 'prompt' and 'answer'")
     return questions
