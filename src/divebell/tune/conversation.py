@@ -33,21 +33,46 @@ def conversation(messages: Any, tools: Any, speaker: Speaker) -> list[Sample]:
     if not isinstance(messages, list):
         raise BadInput("messages is no list; give a list of objects with 'role' and 'content'")
     messages = checked_messages(messages)
-    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    if not turns:
-        raise BadInput("messages has nothing of the assistant, so there is nothing to learn")
+    turns = _learned(messages)
     texts = [_turn(messages[: i + 1], tools, speaker.chat) for i in turns]
     if all(later[0].startswith("".join(earlier)) for earlier, later in pairwise(texts)):
         return [_marked(texts, speaker.tokenizer)]
     return [_marked([text], speaker.tokenizer) for text in texts]
 
 
-def answered(messages: Any, answer: str, speaker: Speaker) -> Sample:
-    """A conversation that the assistant goes on with `answer`, which alone is trained, with its end mark."""
+def _learned(messages: list[dict]) -> list[int]:
+    """The assistant's turns but those of weight 0."""
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    if not turns:
+        raise BadInput("messages has nothing of the assistant, so there is nothing to learn")
+    if turns[-1] < len(messages) - 1:
+        raise BadInput(f"messages[{turns[-1] + 1}] comes after what the assistant says last; leave it out")
+    learned = [i for i in turns if _weight(messages[i], f"messages[{i}]")]
+    if not learned:
+        raise BadInput("every turn of the assistant has weight 0, so there is nothing to learn")
+    for i in learned:
+        if not _says_something(messages[i]):
+            raise BadInput(f"messages[{i}].content is empty, which teaches to end at once; give a text, or weight 0")
+    return learned
+
+
+def _weight(message: dict, place: str) -> int:
+    weight = 1 if message.get("weight") is None else message["weight"]
+    if weight not in (0, 1):
+        raise BadInput(f"{place}.weight is {str(weight)[:40]!r}; give 0, not to learn it, or 1")
+    return weight
+
+
+def _says_something(message: dict) -> bool:
+    return bool(message.get("content") or message.get("tool_calls"))
+
+
+def answered(messages: Any, answer: str | dict, speaker: Speaker) -> Sample:
+    """A conversation that `answer`, a text or a message, goes on: it alone is trained, with its end mark."""
     if not isinstance(messages, list) or not messages:
         raise BadInput("prompt is no text and no list of messages")
-    whole = checked_messages([*messages, {"role": "assistant", "content": answer}])
-    return _marked([_turn(whole, None, speaker.chat)], speaker.tokenizer)
+    said = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
+    return _marked([_turn(checked_messages([*messages, said]), None, speaker.chat)], speaker.tokenizer)
 
 
 def _turn(messages: list, tools: Any, chat: ChatFormat) -> Turn:

@@ -22,10 +22,9 @@ SHAPES = (("messages",), ("prompt", "completion"), ("text",))
 
 def read_samples(path: Path, speaker: Speaker) -> list[Sample]:
     """All rows of a file. Raises BadInput naming the file, and the first lines that are wrong and why."""
-    if has_rows(path):
-        samples = of_rows(path, lambda row: _samples(row, speaker))
-    else:
-        samples = _pieces(speaker.tokenizer.encode(text_of(path)), speaker.longest)
+    if not has_rows(path):
+        return read_pieces(path, speaker.tokenizer, speaker.longest)
+    samples = of_rows(path, lambda row: _samples(row, speaker))
     if not samples:
         raise BadInput(f"{path} has no rows; give one JSON object a line, or a text")
     return samples
@@ -33,7 +32,7 @@ def read_samples(path: Path, speaker: Speaker) -> list[Sample]:
 
 def read_texts(path: Path) -> list[str]:
     """The texts of a file's rows, or the one of a plain file. Raises BadInput as `read_samples` does."""
-    texts = of_rows(path, lambda row: [string_of(row, "text")]) if has_rows(path) else [text_of(path)]
+    texts = of_rows(path, lambda row: [_text(row)]) if has_rows(path) else [text_of(path)]
     if not any(text.strip() for text in texts):
         raise BadInput(f"{path} has no text; give a text, or one JSON object with 'text' a line")
     return texts
@@ -41,23 +40,49 @@ def read_texts(path: Path) -> list[str]:
 
 def read_pieces(path: Path, tokenizer: Tokenizer, longest: int) -> list[Sample]:
     """The texts of a file, an end token after each, cut into samples of at most `longest` tokens."""
-    end = sorted(tokenizer.eos_ids)[:1]
-    return [piece for text in read_texts(path) for piece in _pieces(tokenizer.encode(text) + end, longest)]
+    if longest < 2:
+        raise BadInput(f"a sample may have {longest} token, and the first can't be learned; give --context 2 or more")
+    pieces = [piece for text in read_texts(path) for piece in _pieces(_ended(text, tokenizer), longest)]
+    if not pieces:
+        raise BadInput(f"{path} has no token to learn; give a longer text")
+    return pieces
 
 
 def _samples(row: Mapping[str, Any], speaker: Speaker) -> list[Sample]:
-    if "messages" in row:
+    shape = _shape(row)
+    if "messages" in shape:
         samples = conversation(row["messages"], row.get("tools"), speaker)
-    elif "completion" in row:
-        samples = [prompted(string_of(row, "prompt"), string_of(row, "completion"), speaker)]
-    elif "text" in row:
-        samples = [_whole(speaker.tokenizer.encode(string_of(row, "text")))]
+    elif "completion" in shape:
+        samples = [_completed(row, speaker)]
     else:
-        known = ", or ".join(" and ".join(map(repr, shape)) for shape in SHAPES)
-        raise BadInput(f"has {', '.join(map(repr, row)) or 'nothing'}; give {known}")
+        samples = [_whole(_ended(_text(row), speaker.tokenizer))]
     for sample in samples:
         check(sample, speaker.longest)
     return samples
+
+
+def _shape(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which of SHAPES a row has, and no field of another, which would be dropped."""
+    known = ", or ".join(" and ".join(map(repr, shape)) for shape in SHAPES)
+    found = [shape for shape in SHAPES if shape[-1] in row]
+    if not found:
+        raise BadInput(f"has {', '.join(map(repr, row)) or 'nothing'}; give {known}")
+    if others := [field for shape in SHAPES for field in shape if field in row and field not in found[0]]:
+        raise BadInput(f"has {found[0][-1]!r} beside {others[0]!r}, and one alone is learned; give {known}")
+    return found[0]
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    if not (text := string_of(row, "text")).strip():
+        raise BadInput("text is blank, so there is no token to learn; leave the row out")
+    return text
+
+
+def _completed(row: Mapping[str, Any], speaker: Speaker) -> Sample:
+    prompt, completion = string_of(row, "prompt"), string_of(row, "completion")
+    if not completion:
+        raise BadInput("completion is empty, which teaches to end at once; give a text, or leave the row out")
+    return prompted(prompt, completion, speaker)
 
 
 def check(sample: Sample, longest: int) -> None:
@@ -65,7 +90,10 @@ def check(sample: Sample, longest: int) -> None:
     if not sample.learned:
         raise BadInput("has no token to learn; give a longer text or answer")
     if len(sample) > longest:
-        raise BadInput(f"has {len(sample):,} tokens, and a sample may have {longest:,}; shorten it or give --context")
+        raise BadInput(
+            f"has {len(sample):,} tokens, and a sample may have {longest:,}; shorten it, or raise --context, "
+            "which ends at what the model (and a teacher) was made for"
+        )
 
 
 def prompted(prompt: str, completion: str, speaker: Speaker) -> Sample:
@@ -74,6 +102,12 @@ def prompted(prompt: str, completion: str, speaker: Speaker) -> Sample:
     after = speaker.tokenizer.encode_after(prompt, completion)
     after += sorted(speaker.tokenizer.eos_ids)[:1]
     return Sample(np.array(before + after, np.int32), np.arange(len(before) + len(after)) >= len(before))
+
+
+def _ended(text: str, tokenizer: Tokenizer) -> list[int]:
+    """With an end token, unless the text has one there."""
+    ids = tokenizer.encode(text)
+    return ids if ids and ids[-1] in tokenizer.eos_ids else ids + sorted(tokenizer.eos_ids)[:1]
 
 
 def _whole(ids: list[int]) -> Sample:

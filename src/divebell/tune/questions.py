@@ -54,7 +54,7 @@ def _question(row: Mapping[str, Any], speaker: Speaker, most: int) -> Question:
     if len(ids) + most > speaker.longest:
         raise BadInput(
             f"has a prompt of {len(ids):,} tokens, and with an answer of {most:,} it may have {speaker.longest:,}; "
-            "shorten it, or give --answer-tokens or --context"
+            "shorten it, give fewer --answer-tokens, or raise --context, which ends at what the model was made for"
         )
     return Question(ids, _OPENING if text.rstrip().endswith(_OPENING) else "", str(answer), most)
 
