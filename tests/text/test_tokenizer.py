@@ -49,6 +49,17 @@ def test_the_text_of_one_token(sentencepiece_tokenizer):
     assert TOKENIZER.token_text(TOKENIZER.token_id("Ã")) == "\ufffd"
 
 
+@pytest.mark.parametrize(
+    ("before", "text"), [("2+3=", "5"), ("The", " fox"), ("The\n", "fox"), ("<s>The fox</s>", "\n")]
+)
+def test_a_text_goes_on_without_a_space_of_its_own(before, text, sentencepiece_tokenizer):
+    for tokenizer in (TOKENIZER, sentencepiece_tokenizer):
+        ids = tokenizer.encode(before, add_special_tokens=False) + tokenizer.encode_after(before, text)
+        whole = tokenizer.encode(before + text, add_special_tokens=False)
+        assert tokenizer.decode(ids) == tokenizer.decode(whole)
+    assert sentencepiece_tokenizer.encode_after("", "fox") == sentencepiece_tokenizer.encode("fox")[1:]
+
+
 def test_a_pattern_that_explodes_is_an_error(tmp_path, capfd):
     byte_level_library("(q+)+r").save(str(tmp_path / "tokenizer.json"))
     tokenizer = load_tokenizer(folder(tmp_path))

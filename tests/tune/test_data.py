@@ -57,12 +57,32 @@ def test_a_completion_is_trained_with_its_end(speaker, tmp_path):
     assert shown(sample, speaker.tokenizer) == "a b⟦ c<|im_end|>⟧"
 
 
-def test_texts_are_trained_whole_and_cut(speaker, tmp_path):
-    (sample,) = read_samples(written(tmp_path, {"text": "all of it"}), speaker)
-    assert sample.trained.all()
+def test_texts_are_trained_to_their_end_and_cut(speaker, tmp_path):
+    path = written(tmp_path, {"text": "all of it"}, {"text": "with its own<|im_end|>"})
+    assert [shown(sample, speaker.tokenizer) for sample in read_samples(path, speaker)] == [
+        "⟦all of it<|im_end|>⟧",
+        "⟦with its own<|im_end|>⟧",
+    ]
     pieces = read_samples(written(tmp_path, "word " * 500, name="book.txt"), speaker)
     assert max(map(len, pieces)) <= 200
     assert len(pieces) > 1
+    assert [shown(piece, speaker.tokenizer).count("<|im_end|>") for piece in pieces] == [0] * (len(pieces) - 1) + [1]
+
+
+def test_pieces_of_one_token_are_refused(speakers, tmp_path):
+    with pytest.raises(BadInput, match=r"a sample may have 1 token, .* give --context 2 or more"):
+        read_samples(written(tmp_path, "word " * 9, name="book.txt"), speakers(longest=1))
+    with pytest.raises(BadInput, match="has no text"):
+        read_samples(written(tmp_path, " ", name="book.txt"), speakers())
+
+
+def test_turns_of_weight_0_are_not_trained(speaker, tmp_path):
+    weighed = [TURNS[0], TURNS[1] | {"weight": 0}, TURNS[2], TURNS[3] | {"weight": 1}]
+    (sample,) = read_samples(written(tmp_path, {"messages": weighed}), speaker)
+    text = shown(sample, speaker.tokenizer)
+    assert text.count("⟦") == 1
+    assert "assistant\nTwo.<|im_end|>\n" in text
+    assert "assistant\n⟦Three.<|im_end|>⟧" in text
 
 
 @pytest.mark.parametrize(
@@ -74,8 +94,19 @@ def test_texts_are_trained_whole_and_cut(speaker, tmp_path):
         ({"prompt": "a", "completion": 5}, "completion is '5'; give a string"),
         ({"messages": TURNS[:1]}, "nothing of the assistant"),
         ({"messages": [{"role": "robot", "content": "x"}, TURNS[1]]}, "role is 'robot'"),
-        ({"text": ""}, "no token to learn"),
-        ({"text": "word " * 500}, "a sample may have 200"),
+        ({"messages": TURNS[:3]}, r"line 2: messages\[2\] comes after what the assistant says last"),
+        ({"messages": [TURNS[0], TURNS[1] | {"weight": 0}]}, "every turn of the assistant has weight 0"),
+        ({"messages": [TURNS[0], TURNS[1] | {"weight": 0.5}]}, r"messages\[1\].weight is '0.5'; give 0"),
+        ({"messages": [TURNS[0], TURNS[1] | {"content": ""}]}, r"messages\[1\].content is empty, which teaches to end"),
+        ({"messages": [3]}, r"line 2: messages\[0\] is of type int"),
+        ({"prompt": "a", "completion": ""}, "completion is empty, which teaches to end"),
+        ({"prompt": "a", "text": "b"}, "has 'text' beside 'prompt', and one alone is learned; give 'messages', or"),
+        ({"messages": TURNS[:2], "completion": "b"}, "has 'messages' beside 'completion'"),
+        ({"text": ""}, "text is blank, so there is no token to learn"),
+        (
+            {"text": "word " * 500},
+            "a sample may have 200; shorten it, or raise --context, which ends at what the model",
+        ),
     ],
 )
 def test_bad_rows_are_named(row, said, speaker, tmp_path):

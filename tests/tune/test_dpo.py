@@ -148,9 +148,32 @@ def test_a_prompt_is_text_or_messages(speaker, tmp_path):
     assert shown(of_talk.chosen, speaker.tokenizer).count("⟦") == 1
 
 
+def test_answers_may_be_messages(speaker, tmp_path):
+    prompt = [{"role": "user", "content": "Hi"}]
+    answers = {"chosen": "Yes.", "rejected": "No."}
+    as_messages = {field: [{"role": "assistant", "content": text}] for field, text in answers.items()}
+    one, other = read_preferences(
+        written(tmp_path, {"prompt": prompt} | answers, {"prompt": prompt} | as_messages), speaker
+    )
+    assert other.chosen.ids.tolist() == one.chosen.ids.tolist()
+    assert other.rejected.ids.tolist() == one.rejected.ids.tolist()
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
+        (
+            {
+                "prompt": [{"role": "user", "content": "a"}],
+                "chosen": [{"role": "user", "content": "a"}],
+                "rejected": "c",
+            },
+            "line 2: chosen is a list of 1; give a string, or the assistant's one message",
+        ),
+        (
+            {"prompt": "a", "chosen": [{"role": "assistant", "content": "b"}], "rejected": "c"},
+            "chosen is .*give a string",
+        ),
         ({"prompt": "a", "chosen": "b"}, "line 2: has no 'rejected'; give 'prompt', 'chosen', 'rejected'"),
         ({"prompt": "a", "chosen": "b", "rejected": 3}, "line 2: rejected is '3'; give a string"),
         ({"prompt": 3, "chosen": "b", "rejected": "c"}, "line 2: prompt is no text and no list of messages"),

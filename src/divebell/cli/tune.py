@@ -39,8 +39,8 @@ def tune(
     model
         a catalogue name, a folder, a .gguf file, or a hub id; for new, a config.json
     data
-        a .jsonl file of messages, of prompt and completion, or of text; or a plain text; for dpo a .jsonl file of
-        prompt, chosen and rejected, for grpo of prompt and answer
+        a .jsonl or .json file of messages, of prompt and completion, or of text; or a plain text; for dpo such a file
+        of prompt, chosen and rejected, for grpo of prompt and answer
     more
         further files
     out

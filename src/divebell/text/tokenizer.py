@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,21 @@ class Tokenizer:
             if type(problem).__name__ != "PanicException":  # not an Exception: the library's way to say it gave up
                 raise
             raise BadInput(f"text of {len(text)} characters is beyond this model's tokenizer: {problem}") from None
+
+    def encode_after(self, before: str, text: str) -> list[int]:
+        """Ids of `text` where it goes on after `before`, which is encoded by itself: without a space of the tokenizer's
+        own in front, as SentencePiece begins each text with. Raises BadInput as `encode` does.
+        """
+        if not before or not text or not self._begins_with_space:
+            return self.encode(text, add_special_tokens=False)
+        added = (token.content for token in self._added.values() if before.endswith(token.content))
+        anchor = max(added, key=len, default="\n")
+        begun, whole = (self.encode(t, add_special_tokens=False) for t in (anchor, anchor + text))
+        return whole[len(begun) :] if whole[: len(begun)] == begun else self.encode(text, add_special_tokens=False)
+
+    @cached_property
+    def _begins_with_space(self) -> bool:
+        return b"".join(map(self.token_bytes, self.encode("a", add_special_tokens=False))).startswith(b" ")
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`; an id that no token has (a padded embedding row) shows as nothing.

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from divebell.errors import BadInput
-from divebell.tune.data import Speaker, answered, check, of_lines, prompted, string_of
+from divebell.tune.conversation import Speaker, answered
+from divebell.tune.data import check, prompted
+from divebell.tune.rows import of_rows, string_of
 from divebell.tune.samples import Sample
 
 FIELDS = ("prompt", "chosen", "rejected")
@@ -34,9 +36,10 @@ class Preference:
 def read_preferences(path: Path, speaker: Speaker) -> list[Preference]:
     """{"prompt": text or messages, "chosen": text, "rejected": text} a line.
 
+    After messages an answer may also be a list of the assistant's one message.
     Raises BadInput naming the file, and the first lines that are wrong and why.
     """
-    preferences = of_lines(path, lambda row: [_preference(row, speaker)])
+    preferences = of_rows(path, lambda row: [_preference(row, speaker)])
     if not preferences:
         raise BadInput(f"{path} has no rows; give one JSON object a line, with {', '.join(map(repr, FIELDS))}")
     return preferences
@@ -52,7 +55,21 @@ def _preference(row: Mapping[str, Any], speaker: Speaker) -> Preference:
 
 
 def _answered(row: Mapping[str, Any], field: str, speaker: Speaker) -> Sample:
-    prompt, answer = row["prompt"], string_of(row, field)
-    sample = prompted(prompt, answer, speaker) if isinstance(prompt, str) else answered(prompt, answer, speaker)
+    prompt, answer = row["prompt"], row[field]
+    if isinstance(prompt, str):
+        sample = prompted(prompt, string_of(row, field), speaker)
+    else:
+        sample = answered(
+            prompt, _message(answer, field) if isinstance(answer, list) else string_of(row, field), speaker
+        )
     check(sample, speaker.longest)
     return sample
+
+
+def _message(answer: list, field: str) -> dict:
+    """The one message of an answer in the form of a conversation."""
+    if len(answer) != 1 or not isinstance(answer[0], dict) or answer[0].get("role") != "assistant":
+        raise BadInput(
+            f"{field} is a list of {len(answer)}; give a string, or the assistant's one message after the prompt"
+        )
+    return answer[0]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from divebell.errors import BadInput
-from divebell.tune.data import Speaker, of_lines
+from divebell.tune.conversation import Speaker
+from divebell.tune.rows import of_rows
 
 _OPENING = "<think>"
 
@@ -36,7 +37,7 @@ def read_questions(path: Path, speaker: Speaker, most: int) -> list[Question]:
 
     Raises BadInput naming the file, and the first lines that are wrong and why.
     """
-    questions = of_lines(path, lambda row: [_question(row, speaker, most)])
+    questions = of_rows(path, lambda row: [_question(row, speaker, most)])
     if not questions:
         raise BadInput(f"{path} has no rows; give one JSON object a line, with 'prompt' and 'answer'")
     return questions
@@ -53,7 +54,7 @@ def _question(row: Mapping[str, Any], speaker: Speaker, most: int) -> Question:
     if len(ids) + most > speaker.longest:
         raise BadInput(
             f"has a prompt of {len(ids):,} tokens, and with an answer of {most:,} it may have {speaker.longest:,}; "
-            "shorten it, or give --answer-tokens or --context"
+            "shorten it, give fewer --answer-tokens, or raise --context, which ends at what the model was made for"
         )
     return Question(ids, _OPENING if text.rstrip().endswith(_OPENING) else "", str(answer), most)
 
