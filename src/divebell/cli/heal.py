@@ -10,7 +10,7 @@ from typing import Any
 from divebell.errors import BadInput
 
 LEAST_TOKENS = 2048  # to learn from
-_LAYERWISE_TOKENS = 16384  # at most
+_LAYERWISE_TOKENS = 65536  # at most
 _HOW = {"context": 512, "pack": 1024, "batch": 4, "rate": 3e-5}
 _FIGURES = "figures.json"
 _BYTES = 32  # of a number on disk: three checkpoints (4 + 2 + 2), a state and the next (12 each)
@@ -102,18 +102,21 @@ class Healing:
 
         student, method = Trainee(open_checkpoint(self._folder / "converted")), Full()
         method.attach(student)
-        texts, room = [], _LAYERWISE_TOKENS
-        for sample in self._run(self._original).training:
-            if room > 0:
-                texts.append(sample.ids)
-                room -= len(sample)
-        layers = follow(student, Trainee(open_checkpoint(self._original)), texts, Walk(folder))
+        layers = follow(student, Trainee(open_checkpoint(self._original)), self._first_texts(), Walk(folder))
         shown = {"description": "layer by layer", "console": Console(stderr=True), "total": student.config.layers}
         with (folder / METRICS).open("w", encoding="utf-8") as file:
             for layer, (before, after) in enumerate(track(layers, **shown)):
                 file.write(json.dumps({"layer": layer, "before": before, "after": after}) + "\n")
                 file.flush()
         method.save(student, folder)
+
+    def _first_texts(self) -> list[Any]:
+        texts, room = [], _LAYERWISE_TOKENS
+        for sample in self._run(self._original).training:
+            if room > 0:
+                texts.append(sample.ids)
+                room -= len(sample)
+        return texts
 
 
 def _came_nearer(run: Path) -> bool:
