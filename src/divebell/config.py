@@ -5,6 +5,7 @@ from pathlib import Path
 
 from divebell.errors import BadInput
 
+_MOST_BYTES = 1 << 63
 _UNITS = {"": 1, "b": 1}
 _UNITS |= {f"{prefix}{suffix}": 1000**n for n, prefix in enumerate("kmgt", 1) for suffix in ("", "b")}
 _UNITS |= {f"{prefix}i{suffix}": 1024**n for n, prefix in enumerate("kmgt", 1) for suffix in ("", "b")}
@@ -15,9 +16,10 @@ def parse_bytes(size: "int | str", name: str = "ram") -> int:
     if isinstance(size, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", size.lower())
         if match and match[2] in _UNITS:
-            size = int(float(match[1]) * _UNITS[match[2]])
+            amount = float(match[1]) * _UNITS[match[2]]
+            size = int(amount) if amount < _MOST_BYTES else size
     if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
-        raise BadInput(f"{name} is {size!r}; give a number of bytes, or a size such as 800MB or 16GiB")
+        raise BadInput(f"{name} is {size!r:.80}; give a number of bytes, or a size such as 800MB or 16GiB")
     return size
 
 

@@ -39,6 +39,36 @@ def test_a_request_with_broken_logits_ends_alone():
     assert core.tree.available == 64
 
 
+class Failing(Generation):
+    """Can't take its third token."""
+
+    def extend(self, logits):
+        if len(self.ids) == self.given + 2:
+            raise IndexError("no such token")
+        super().extend(logits)
+
+
+def test_what_goes_wrong_in_one_request_ends_it_alone():
+    core = core_of()
+    good, plain = generation([1, 2], 5), generation([3], 5)
+    bad = Failing([3], plain.sampling, plain.most_tokens, VOCABULARY, set())
+    run(core, good, bad)
+    assert answer(good) == continuation([1, 2], 5)
+    assert isinstance(bad.error, IndexError)
+    assert core.tree.available == 64
+
+
+def test_a_reader_that_fails_ends_its_reading_alone():
+    def use(position, logits):
+        raise KeyError("mine")
+
+    core = core_of()
+    good, reading = generation([1, 2], 5), Reading([1] * 40, use)
+    run(core, good, reading)
+    assert answer(good) == continuation([1, 2], 5)
+    assert isinstance(reading.error, KeyError)
+
+
 def test_reading_gives_every_position_in_order():
     core = core_of()
     ids = [int(i) for i in np.random.default_rng(0).integers(0, VOCABULARY, 700)]

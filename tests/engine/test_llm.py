@@ -108,6 +108,12 @@ def test_batch_equals_one_after_the_other(llm):
     assert llm.batch([]) == []
 
 
+@pytest.mark.parametrize("prompts", [None, 5, "ab"])
+def test_a_batch_is_of_several_prompts(llm, prompts):
+    with pytest.raises(BadInput, match="prompts is"):
+        llm.batch(prompts)
+
+
 def test_logits_are_teacher_forced(llm):
     ids = [3, 1, 4, 1, 5]
     logits = llm.logits(ids)

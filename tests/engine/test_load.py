@@ -114,6 +114,19 @@ def test_closing_frees_the_files_and_the_cache(folders):
     assert str(folders["qwen2"]) not in maps
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("weights", ["f32"]), ("cache", ["f32"]), ("kv_dir", 5), ("ram", "9" * 400)]
+)
+def test_an_argument_of_another_kind_is_named(folders, option, value):
+    with pytest.raises(BadInput, match=option):
+        divebell.load(folders["qwen2"], **{option: value})
+
+
+def test_a_name_longer_than_any_path_is_no_model():
+    with pytest.raises(BadInput, match="model is"):
+        divebell.load("x" * 5000)
+
+
 def test_what_does_not_fit_is_refused_with_the_sum(folders):
     with pytest.raises(OverBudget, match=r"weights .* \+ cache .* \+ workspace .* and 1.0 MiB may be used"):
         divebell.load(folders["llama-tied-llama3"], ram="1MiB")

@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 
 import pytest
 
@@ -16,12 +17,15 @@ from divebell.errors import BadInput
         ("temperature", math.nan),
         ("temperature", "warm"),
         ("temperature", None),
+        ("temperature", 10**400),
         ("top_k", -1),
         ("top_p", 0),
         ("top_p", 1.01),
         ("min_p", -0.01),
         ("min_p", 2),
         ("repetition_penalty", 0),
+        ("repetition_penalty", 0.009),
+        ("repetition_penalty", 1e-38),
         ("frequency_penalty", math.inf),
         ("presence_penalty", 1000),
         ("seed", -1),
@@ -30,6 +34,9 @@ from divebell.errors import BadInput
         ("stop", ["a", ""]),
         ("stop", [3]),
         ("stop", 5),
+        ("stop_ids", None),
+        ("stop_ids", 5),
+        ("stop_ids", "5"),
         ("logit_bias", [1]),
         ("logit_bias", {"a": 1}),
         ("logit_bias", {3: 1000}),
@@ -47,6 +54,10 @@ from divebell.errors import BadInput
 def test_an_option_out_of_range_is_named_with_its_value(option, value):
     with pytest.raises(BadInput, match=option):
         Sampling.of({option: value})
+
+
+def test_any_kind_of_number_is_taken_as_a_float():
+    assert type(Sampling(temperature=Fraction(1, 2)).temperature) is float
 
 
 def test_an_option_that_may_be_left_out_says_so():

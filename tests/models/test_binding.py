@@ -67,6 +67,23 @@ def test_what_can_be_derived_is_no_left_over(tmp_path):
     assert np.isfinite(logits(load(tmp_path, "f32"), IDS[:8])).all()
 
 
+@pytest.mark.parametrize("name", ["llama-tied-llama3", "qwen2-tied-window", "deepseek_v3-biases-halves"])
+def test_a_stored_head_of_its_own_is_used_though_the_configuration_calls_it_tied(name, tmp_path):
+    head = torch.linspace(-1, 1, 320 * 64).reshape(320, 64)
+    tied = altered(name, tmp_path / "tied", lambda t: t.update({"lm_head.weight": head}))
+    own = altered(name, tmp_path / "own", lambda t: t.update({"lm_head.weight": head}), tie_word_embeddings=False)
+    assert np.array_equal(logits(load(tied), IDS[:8]), logits(load(own), IDS[:8]))
+
+
+def test_a_stored_head_that_is_the_embedding_is_left(tmp_path):
+    copied = altered(
+        "llama-tied-llama3",
+        tmp_path,
+        lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"].clone()}),
+    )
+    assert models.configuration(open_checkpoint(copied)).tied
+
+
 def test_draft_layers_are_recognised_and_left(tmp_path):
     def add_draft(tensors):
         layer = {k.replace("layers.2.", "layers.3."): v.clone() for k, v in tensors.items() if ".layers.2." in k}

@@ -27,6 +27,10 @@ USER = {"role": "user", "content": "Hi"}
         ([{"role": "assistant", "content": None}], r"messages\[0\]\.content is missing"),
         ([{"role": "user", "content": 3}], r"messages\[0\]\.content is of type int"),
         ([{"role": "user", "content": ["x"]}], r"messages\[0\]\.content\[0\] is 'x'"),
+        (
+            [{"role": "user", "content": [{"type": "image_url"}]}],
+            r"messages\[0\]\.content\[0\]\.type is 'image_url'; .*'text'",
+        ),
         ([{"role": "user", "content": b"x"}], r"messages\[0\] holds of type bytes"),
         ([{"role": "assistant", "content": "", "tool_calls": {}}], r"messages\[0\]\.tool_calls is of type dict"),
         ([{"role": "assistant", "tool_calls": [{}]}], r"messages\[0\]\.tool_calls\[0\]\.function\.name is missing"),

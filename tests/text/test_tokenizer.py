@@ -34,6 +34,12 @@ def test_ids_without_a_token():
         TOKENIZER.decode([-1])
 
 
+@pytest.mark.parametrize("ids", [None, 5, "ab", [None], ["a"], [1.5], [[1]], [True]])
+def test_only_ids_are_decoded(ids):
+    with pytest.raises(BadInput, match="give a list of token ids"):
+        TOKENIZER.decode(ids)
+
+
 def test_special_tokens_are_hidden_or_shown():
     ids = TOKENIZER.encode("fox<|im_end|>")
     assert TOKENIZER.decode(ids) == "fox"

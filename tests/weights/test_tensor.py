@@ -63,3 +63,12 @@ def test_what_needs_a_copy_or_does_not_exist_is_refused():
         tensor.reshape(2, 128)
     with pytest.raises(ValueError, match="copy"):
         random_tensor(Q8_0, (64,))[:32]
+
+
+def test_the_same_is_told_by_format_shape_scales_and_every_byte():
+    tensor, other = random_tensor(F32, (700, 512)), random_tensor(F32, (700, 512))
+    assert tensor.same(other)
+    other.data[-1] += 1
+    assert not tensor.same(other)
+    assert not tensor.same(tensor[:699])
+    assert not scaled_tensor(300, 200).same(random_tensor(F8_E4M3, (300, 200)))

@@ -1,6 +1,7 @@
 """The engine's step: schedule, run, postprocess. Knows nothing of threads or text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
@@ -103,7 +104,8 @@ class Core:
     def _read(self, chunks: list[Chunk], ends: list[int], hidden: np.ndarray) -> None:
         for chunk, end in zip(chunks, ends, strict=True):
             count = len(chunk.tokens)
-            chunk.sequence.take(chunk.sequence.cached - count, hidden[end - count : end], self.model)
+            with _alone(chunk.sequence):
+                chunk.sequence.take(chunk.sequence.cached - count, hidden[end - count : end], self.model)
 
     def _extend(self, chunks: list[Chunk], ends: list[int], hidden: np.ndarray) -> None:
         ready = [(c, end) for c, end in zip(chunks, ends, strict=True) if _speaks(c)]
@@ -113,7 +115,8 @@ class Core:
         logits = self.model.logits(np.ascontiguousarray(hidden[rows]))
         for chunk, _ in ready:
             own, logits = np.split(logits, [1 + len(chunk.drafts)])
-            self._take(chunk, own)
+            with _alone(chunk.sequence):
+                self._take(chunk, own)
 
     def _take(self, chunk: Chunk, logits: np.ndarray) -> None:
         """Tokens from rows of logits, as far as the drafts that the rows were computed with are what is chosen."""
@@ -128,6 +131,15 @@ class Core:
                 break
             sequence.accepted += 1
         sequence.cached = min(sequence.cached, len(sequence.ids) - 1)
+
+
+@contextmanager
+def _alone(sequence: Sequence) -> Iterator[None]:
+    """What goes wrong ends this sequence; the others of the step go on."""
+    try:
+        yield
+    except Exception as problem:
+        sequence.error = problem
 
 
 def _speaks(chunk: Chunk) -> bool:

@@ -7,6 +7,7 @@ A server lends it a thread that calls `step` for as long as there are requests, 
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 from divebell.engine.books import Books
@@ -32,18 +33,18 @@ class Engine:
 
     def keep(self, books: Books) -> None:
         """From now on, what sequences use is counted in `books`."""
-        with self._lock:
+        with self._locked():
             self._open_core().books = books
 
     @property
     def config(self) -> object:
         """The model's own."""
-        with self._lock:
+        with self._locked():
             return self._open_core().model.config
 
     def start(self, sequence: Sequence) -> None:
         """Queues a sequence."""
-        with self._lock:
+        with self._locked():
             self._open_core().submit(sequence)
 
     @property
@@ -56,28 +57,28 @@ class Engine:
         """By its name; None for None. BadInput for a name that there is not."""
         if name is None:  # not worth waiting for a step to end
             return None
-        with self._lock:
+        with self._locked():
             return self._open_core().adapters.get(name)
 
     def add_adapter(self, name: str, file: AdapterFile, least_pages: int) -> None:
         """Takes its room from the cache, of which `least_pages` must be left. Steps go on while it is made ready."""
-        with self._lock:
+        with self._locked():
             model, adapters = self._open_core().model, self._open_core().adapters
         changes = model.changes(file)
-        with self._lock:
+        with self._locked():
             room = adapters.reserve(name, model.adapter_bytes(changes), least_pages)
         try:
             adapter = model.adapter(changes)
         except BaseException:
-            with self._lock:
+            with self._locked():
                 adapters.give_back(name, room)
             raise
-        with self._lock:
+        with self._locked():
             adapters.add(name, adapter, room)
 
     def drop_adapter(self, name: str) -> None:
         """No new sequence may have it; those that have it end with it, and then its memory is free."""
-        with self._lock:
+        with self._locked():
             self._open_core().drop_adapter(name)
 
     @property
@@ -101,17 +102,17 @@ class Engine:
 
     def check_integrity(self) -> None:
         """Raises RuntimeError if a page of the cache is lost, or owned twice."""
-        with self._lock:
+        with self._locked():
             self._open_core().check_integrity()
 
     def step(self) -> list[Chunk]:
         """Runs one step for all; what was computed."""
-        with self._lock:
+        with self._locked():
             return self._open_core().step()
 
     def advance(self, sequence: Sequence) -> None:
         """Runs one step, unless another thread has finished `sequence` meanwhile. Raises the sequence's error."""
-        with self._lock:
+        with self._locked():
             core = self._open_core()
             if not sequence.finished:
                 core.step()
@@ -138,18 +139,30 @@ class Engine:
         Never waits: the garbage collector may call it from within a step.
         """
         self._removed.append(sequence)
-        if self._lock.acquire(blocking=False):
+        self._sweep()
+
+    def close(self) -> None:
+        """Lets go of the model and the cache; whoever still waits for tokens is told."""
+        with self._locked():
+            core, self._core = self._core, None
+            if core:
+                core.close()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Whoever lets go of the lock frees what others removed meanwhile."""
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        while self._removed and self._lock.acquire(blocking=False):
             try:
                 self._remove_all()
             finally:
                 self._lock.release()
-
-    def close(self) -> None:
-        """Lets go of the model and the cache; whoever still waits for tokens is told."""
-        with self._lock:
-            core, self._core = self._core, None
-            if core:
-                core.close()
 
     def _open_core(self) -> Core:
         self._remove_all()

@@ -43,6 +43,8 @@ def load(
     from divebell.weights.pull import resolve
 
     _check_arguments(name_or_path, weights, threads)
+    if not isinstance(kv_dir, str | Path | None):
+        raise BadInput(f"kv_dir is {kv_dir!r}; it must be a path")
     may_use = usable_ram(ram)
     checkpoint = open_checkpoint(resolve(name_or_path))
     description = models.describe(checkpoint)
@@ -97,7 +99,7 @@ def _adapter_files(adapters: "Mapping[str, str | Path] | None") -> dict[str, Ada
 def _check_arguments(name: object, weights: object, threads: object) -> None:
     if not isinstance(name, str | Path) or not str(name):
         raise BadInput(f"model is {name!r}; give a catalogue name, a path, or a hub id")
-    if weights not in WEIGHT_BITS:
+    if not isinstance(weights, str) or weights not in WEIGHT_BITS:
         raise BadInput(f"weights is {weights!r}; it must be one of {', '.join(WEIGHT_BITS)}")
     integer = isinstance(threads, int) and not isinstance(threads, bool)
     if threads is not None and not (integer and 1 <= threads <= MOST_THREADS):

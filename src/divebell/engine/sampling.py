@@ -1,13 +1,20 @@
 """How the next token is to be chosen: the options of one request, checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from math import isfinite
 from numbers import Integral, Real
 
 from divebell.errors import BadInput
 
 MAX_STOPS = 64
+LEAST_PENALTY = 0.01  # logits divided by a much smaller one leave float32
+_RANGES = {
+    "temperature": (0, 100),
+    "min_p": (0, 1),
+    "repetition_penalty": (LEAST_PENALTY, 100),
+    "frequency_penalty": (-100, 100),
+    "presence_penalty": (-100, 100),
+}
 CONSTRAINTS = ("json_schema", "regex", "grammar")
 WHEN = ("governed_after", "governed_from")
 
@@ -26,7 +33,8 @@ class Sampling:
     top_p: the smallest set of likeliest tokens whose probabilities sum to at least top_p; 1: all (TopPLogitsWarper).
     min_p: only tokens at least min_p times as likely as the likeliest; 0: all (MinPLogitsWarper).
     repetition_penalty: logits of tokens in the prompt or the answer are divided by it if positive, else multiplied
-        (CTRL, arXiv 1909.05858; over the whole context as in transformers, not llama.cpp's last 64 tokens); 1: off.
+        (CTRL, arXiv 1909.05858; over the whole context as in transformers, not llama.cpp's last 64 tokens); from 0.01
+        up to 100, 1: off.
     frequency_penalty, presence_penalty: subtracted times the count of the token in the answer, and once if it occurs
         (OpenAI's API; the prompt does not count, as in vLLM); 0: off.
     logit_bias: token id -> number added to its logit (OpenAI's API).
@@ -90,23 +98,25 @@ class Sampling:
 
     def __post_init__(self):
         _check_integer("max_tokens", self.max_tokens, 1 if self.prompt_logprobs is None else 0, none=True)
-        _check_number("temperature", self.temperature, 0, 100)
+        self._check_numbers()
         _check_integer("top_k", self.top_k, 0)
-        _check_number("top_p", self.top_p, 0, 1, above=True)
-        _check_number("min_p", self.min_p, 0, 1)
-        _check_number("repetition_penalty", self.repetition_penalty, 0, 100, above=True)
-        _check_number("frequency_penalty", self.frequency_penalty, -100, 100)
-        _check_number("presence_penalty", self.presence_penalty, -100, 100)
         _check_integer("seed", self.seed, 0, 2**64 - 1, none=True)
         _check_integer("logprobs", self.logprobs, 0, none=True)
         _check_integer("prompt_logprobs", self.prompt_logprobs, 0, none=True)
         _check_bias(self.logit_bias)
         _check_stops(self.stop)
-        for token in self.stop_ids:
-            _check_integer("a token of stop_ids", token, 0)
+        _check_stop_ids(self.stop_ids)
         if not isinstance(self.ignore_eos, bool):
             raise BadInput(f"ignore_eos is {self.ignore_eos!r}; it must be True or False")
         self._check_constraint()
+
+    def _check_numbers(self) -> None:
+        """They become float, whatever kind of number they are."""
+        _check_number("top_p", self.top_p, 0, 1, above=True)
+        for name, (least, most) in _RANGES.items():
+            _check_number(name, getattr(self, name), least, most)
+        for name in ("top_p", *_RANGES):
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def governs_at_once(self) -> bool:
@@ -153,8 +163,8 @@ def _check_integer(name: str, value: object, least: int, most: int | None = None
 
 
 def _check_number(name: str, value: object, least: float, most: float, above: bool = False) -> None:
-    number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
-    if not number or value < least or value > most or (above and value == least):
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or value != value or value < least or value > most or (above and value == least):
         raise BadInput(f"{name} is {value!r}; it must be a number {'above' if above else 'from'} {least} up to {most}")
 
 
@@ -169,6 +179,13 @@ def _check_bias(bias: object) -> None:
     for token, value in bias.items():
         _check_integer("a token of logit_bias", token, 0)
         _check_number(f"logit_bias of token {token}", value, -100, 100)
+
+
+def _check_stop_ids(tokens: object) -> None:
+    if isinstance(tokens, str | bytes) or not isinstance(tokens, Collection):
+        raise BadInput(f"stop_ids is {tokens!r}; it must be a list of token ids")
+    for token in tokens:
+        _check_integer("a token of stop_ids", token, 0)
 
 
 def _check_stops(stops: object) -> None:

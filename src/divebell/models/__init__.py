@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,14 +70,18 @@ def usual_cache(weights: str) -> str:
 
 
 def configuration(checkpoint: Any) -> Any:
-    """The checked Config of an open checkpoint, from its headers."""
+    """The checked Config of an open checkpoint, from its headers.
+
+    A stored head that differs from the embedding is used though config.json calls it tied, as in transformers.
+    """
     module = architecture(checkpoint.architecture, checkpoint.path)
     if checkpoint.kind == "gguf":
         shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
         return module.Config.from_gguf(checkpoint.config, shapes, checkpoint.path)
     path = Path(checkpoint.path) / "config.json"
     _check_quantization(checkpoint.config, path)
-    return module.Config.from_hf(checkpoint.config, path)
+    config = module.Config.from_hf(checkpoint.config, path)
+    return replace(config, tied=False) if config.tied and _has_own_head(checkpoint) else config
 
 
 def describe(checkpoint: Any) -> Any:
@@ -107,6 +112,13 @@ def _files() -> list[str]:
 def _architecture(own: str) -> ModuleType | None:
     module = importlib.import_module(f"{__name__}.{own}")
     return module if hasattr(module, "GGUF") else None
+
+
+def _has_own_head(checkpoint: Any) -> bool:
+    from divebell.models.parameter import EMBEDDING, HEAD
+
+    stored = checkpoint.tensors
+    return HEAD in stored and EMBEDDING in stored and not stored[HEAD].same(stored[EMBEDDING])
 
 
 def _check_quantization(values: Mapping[str, Any], path: Path) -> None:

@@ -17,7 +17,7 @@ SCALES = 8  # bytes behind each token's own in "q8": float32 scales of the laten
 
 def check(name: object, layout: Sequence[Mapping[str, int]]) -> None:
     """BadInput for a format that does not exist, or that keys and values have none of."""
-    if name not in DTYPES:
+    if not isinstance(name, str) or name not in DTYPES:
         raise BadInput(f"cache is {name!r}; it must be one of {', '.join(DTYPES)}")
     if name == "q8" and any(set(layer) != {"latent"} for layer in layout):
         raise BadInput("cache is 'q8', which is for latents; this model caches keys and values: take f32 or bf16")

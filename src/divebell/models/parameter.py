@@ -8,6 +8,7 @@ import numpy as np
 KINDS = ("embedding", "head", "norm", "bias", "attention", "mlp", "experts", "shared_experts", "router")
 
 PARTS = ("gate", "up", "down")  # of a feed-forward block
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"  # in Hugging Face checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ def pairs_of_halves(heads: int, rows: int) -> np.ndarray:
 def trunk(vocab_size: int, hidden: int, tied: bool) -> list[Parameter]:
     """Embedding, final norm, and the head unless it is the embedding itself."""
     ends = [
-        Parameter("embedding", (vocab_size, hidden), "model.embed_tokens.weight", "token_embd.weight", "embedding"),
+        Parameter("embedding", (vocab_size, hidden), EMBEDDING, "token_embd.weight", "embedding"),
         Parameter("norm", (hidden,), "model.norm.weight", "output_norm.weight", "norm"),
     ]
-    head = Parameter("head", (vocab_size, hidden), "lm_head.weight", "output.weight", "head")
+    head = Parameter("head", (vocab_size, hidden), HEAD, "output.weight", "head")
     return ends if tied else [*ends, head]
 
 

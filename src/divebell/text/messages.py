@@ -7,6 +7,7 @@ from divebell.errors import BadInput
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython", "latest_reminder")
 REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
+MEDIA = ("image", "image_url", "input_image", "audio", "input_audio", "video", "video_url", "file", "input_file")
 DEEPEST = 64
 
 
@@ -49,6 +50,8 @@ def check_content(message: dict, place: str) -> None:
         for index, part in enumerate(content):
             if not isinstance(part, dict) or not isinstance(part.get("type"), str):
                 raise BadInput(f"{place}.content[{index}] is {part!r:.80}: give a mapping with a 'type'")
+            if part["type"] in MEDIA:
+                raise BadInput(f"{place}.content[{index}].type is {part['type']!r}; this model reads 'text' alone")
     elif not isinstance(content, str):
         raise BadInput(f"{place}.content is {kind(content)}: give text or a list of parts")
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,10 +116,10 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`; an id that no token has (a padded embedding row) shows as nothing.
 
-        Characters are exactly the tokens' own: nothing is cleaned up. Raises BadInput for a negative id.
+        Characters are exactly the tokens' own: nothing is cleaned up. Raises BadInput for what is no id, or negative.
         """
         detokenizer = self.detokenizer(skip_special_tokens)
-        return "".join([detokenizer.push(id) for id in ids]) + detokenizer.flush()
+        return "".join([detokenizer.push(id) for id in _integers(ids)]) + detokenizer.flush()
 
     def detokenizer(self, skip_special_tokens: bool = True, marks: Collection[str] | None = None) -> Detokenizer:
         """For one request: its `push(id)` pieces and last `flush()` join to what `decode` gives.
@@ -175,6 +176,21 @@ class Tokenizer:
         model = json.loads(self._library.to_str())["model"]
         ordinary = sorted((id, text) for text, id in model["vocab"].items() if id not in self._added)
         return ordinary, [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+
+
+def _integers(ids: object) -> list[int]:
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise BadInput(f"ids is {ids!r:.80}: give a list of token ids")
+    return [_integer(id) for id in ids]
+
+
+def _integer(value: object) -> int:
+    try:
+        if not isinstance(value, bool):
+            return index(value)
+    except TypeError:
+        pass
+    raise BadInput(f"ids holds {value!r:.80}: give a list of token ids")
 
 
 def _decoder(byte_level: bool, drop_space: bool) -> "tokenizers.decoders.Decoder":

@@ -39,7 +39,7 @@ def on_disk(name: str | Path) -> Path | None:
     try:
         path = Path(name).expanduser()
         return path if path.exists() else None
-    except (RuntimeError, ValueError):  # ~ of a user that there is not, an embedded NUL
+    except (RuntimeError, ValueError, OSError):  # ~ of a user that there is not, an embedded NUL, a name too long
         return None
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from divebell.weights.formats import F8_BLOCK, Format
 
+_COMPARED = 1 << 20  # bytes at once: the first difference is mostly near
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -60,6 +62,13 @@ class Tensor:
         if shape[-1] != self.shape[-1] or prod(shape) != self.count:
             raise ValueError(f"{self.name}: {self.shape} can't be seen as {shape} without a copy")
         return replace(self, shape=shape)
+
+    def same(self, other: "Tensor") -> bool:
+        """Whether both are stored as the same bytes."""
+        if (self.format, self.shape) != (other.format, other.shape) or not np.array_equal(self.scales, other.scales):
+            return False
+        pieces = range(0, len(self.data), _COMPARED)
+        return all(np.array_equal(self.data[i : i + _COMPARED], other.data[i : i + _COMPARED]) for i in pieces)
 
     def f32(self) -> np.ndarray:
         """A float32 copy of shape `shape`, bit-equal to the format's definition."""

@@ -227,6 +227,7 @@ def test_harmless_fields_are_taken(client):
         ({"stop_token_ids": [512]}, "stop_token_ids", "stop_token_ids has token 512"),
         ({"stop": [""]}, "stop", "a string of at least one character"),
         ({"stop": ["a"] * 65}, "stop", "64"),
+        ({"repetition_penalty": 1e-38}, "repetition_penalty", "0.01"),
         ({"add_generation_prompt": False}, "add_generation_prompt", "the opposite of continue_final_message"),
         ({"continue_final_message": True}, "messages", "so it must be the assistant's"),
         (
