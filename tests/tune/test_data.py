@@ -85,6 +85,12 @@ def test_turns_of_weight_0_are_not_trained(speaker, tmp_path):
     assert "assistant\n⟦Three.<|im_end|>⟧" in text
 
 
+def test_a_prompt_that_a_message_says_too_is_not_lost(speaker, tmp_path):
+    alone, beside = ({"messages": TURNS[:2]} | own for own in ({}, {"prompt": TURNS[0]["content"], "prompt_id": "1"}))
+    first, second = read_samples(written(tmp_path, alone, beside), speaker)
+    assert shown(first, speaker.tokenizer) == shown(second, speaker.tokenizer)
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -102,6 +108,7 @@ def test_turns_of_weight_0_are_not_trained(speaker, tmp_path):
         ({"prompt": "a", "completion": ""}, "completion is empty, which teaches to end"),
         ({"prompt": "a", "text": "b"}, "has 'text' beside 'prompt', and one alone is learned; give 'messages', or"),
         ({"messages": TURNS[:2], "completion": "b"}, "has 'messages' beside 'completion'"),
+        ({"messages": TURNS[:2], "prompt": "another"}, "has 'messages' beside 'prompt'"),
         ({"text": ""}, "text is blank, so there is no token to learn"),
         (
             {"text": "word " * 500},

@@ -67,9 +67,18 @@ def _shape(row: Mapping[str, Any]) -> tuple[str, ...]:
     found = [shape for shape in SHAPES if shape[-1] in row]
     if not found:
         raise BadInput(f"has {', '.join(map(repr, row)) or 'nothing'}; give {known}")
-    if others := [field for shape in SHAPES for field in shape if field in row and field not in found[0]]:
+    fields = [field for shape in SHAPES for field in shape if field in row and field not in found[0]]
+    if others := [field for field in fields if not _is_said(row, field)]:
         raise BadInput(f"has {found[0][-1]!r} beside {others[0]!r}, and one alone is learned; give {known}")
     return found[0]
+
+
+def _is_said(row: Mapping[str, Any], field: str) -> bool:
+    """Whether a message says it: UltraChat's rows have the first prompt beside the conversation once more."""
+    turns = row.get("messages")
+    return isinstance(turns, list) and any(
+        isinstance(turn, dict) and turn.get("content") == row[field] for turn in turns
+    )
 
 
 def _text(row: Mapping[str, Any]) -> str:
