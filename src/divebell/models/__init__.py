@@ -118,7 +118,7 @@ def _has_own_head(checkpoint: Any) -> bool:
     from divebell.models.parameter import EMBEDDING, HEAD
 
     stored = checkpoint.tensors
-    return HEAD in stored and EMBEDDING in stored and not stored[HEAD].same(stored[EMBEDDING])
+    return HEAD in stored and EMBEDDING in stored and not checkpoint.same(HEAD, EMBEDDING)
 
 
 def _check_quantization(values: Mapping[str, Any], path: Path) -> None:

@@ -54,7 +54,12 @@ def check_new_folder(out: Path, nbytes: int) -> None:
         raise BadInput(f"out is {out}; give the name of a new folder")
     if not out.parent.is_dir():
         raise BadInput(f"{out.parent} is not a folder; make it first")
-    free = shutil.disk_usage(out.parent).free
+    check_room(out, nbytes)
+
+
+def check_room(out: Path, nbytes: int) -> None:
+    """Whether the disk has it, where `out` is or its folder. Raises BadInput."""
+    free = shutil.disk_usage(out if out.exists() else out.parent).free
     if nbytes > free:
         raise BadInput(f"{out} may take {nbytes:,} bytes and {free:,} are free there; take another disk")
 

@@ -1,8 +1,6 @@
 """A run from its settings to what it leaves: data read, memory checked, steps, evaluations, states, the result."""
 
-import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +15,7 @@ from divebell.engine.allocator import give_back_at_once
 from divebell.engine.identity import file_identity
 from divebell.errors import BadInput
 from divebell.models import mtp
+from divebell.models.write import check_room
 from divebell.text.chat import load_chat
 from divebell.text.tokenizer import load_tokenizer
 from divebell.tune.blank import Blank
@@ -40,6 +39,7 @@ from divebell.tune.whole import Texts, Whole
 from divebell.weights.checkpoint import Checkpoint, open_checkpoint
 from divebell.weights.mapped import draft
 from divebell.weights.pull import resolve
+from divebell.weights.store import sha256_of
 from divebell.weights.strict_json import read_object
 
 _OBJECTIVES = {"full": Whole, "new": Texts, "dpo": Dpo, "grpo": Grpo}
@@ -81,7 +81,7 @@ class Run:
         if settings.teacher:
             self.objective.aim = Teacher(settings.teacher, self._tokenizer, settings.labels)
         self.training, self.held_out = self._samples()
-        self._told |= {"data_sha256": [_sha256(file) for file in [*self._files, *filter(None, [settings.held_out])]]}
+        self._told |= {"data_sha256": [sha256_of(file) for file in [*self._files, *filter(None, [settings.held_out])]]}
         self.method, self.trainee = self._method(method), None
         self._ram = parse_bytes(ram) if ram else int(available_memory() * 0.9)
         if TASK_EXPERTS in settings.targets:
@@ -110,7 +110,7 @@ class Run:
         with record.held():
             if self.done(out):
                 raise BadInput(f"{out} holds a run that is done; give another --out")
-            self._check_disk(out)
+            check_room(out, _STORED * self.plan.trained)
             try:
                 yield from self._trained(record, out)
             except SafetensorError as error:
@@ -219,11 +219,6 @@ class Run:
     def _passes(self) -> Passes:
         return Passes(isinstance(self.method, Full), self.objective.forwards, self.objective.aim.multiply_adds)
 
-    def _check_disk(self, out: Path) -> None:
-        need, free = _STORED * self.plan.trained, shutil.disk_usage(out).free
-        if need > free:
-            raise BadInput(f"{out} may take {need:,} bytes and {free:,} are free there; take another disk")
-
     def _load(self) -> None:
         if self.plan.bytes > self._ram * _TIGHT:
             give_back_at_once(_PIECE)
@@ -231,8 +226,3 @@ class Run:
         self.trained = self.method.attach(self.trainee)
         if self.plan.recompute:
             self.trainee.recompute_layers()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -7,7 +7,6 @@ from typing import Any
 
 from divebell.errors import BadInput
 from divebell.tune.rewards import REWARDS
-from divebell.weights.adapter import MOST_ALPHA, MOST_RANK
 
 METHODS = {  # with the usual rate at the peak
     "full": 2e-5,
@@ -22,7 +21,6 @@ KINDS = ("attention", "mlp", "experts", "shared_experts")
 TASK_EXPERTS = "task_experts"
 TARGETS = (*KINDS, TASK_EXPERTS, "router")
 _ABOVE_0 = ("epochs", "steps", "batch", "pack", "context", "rate", "rank", "alpha", "answer_tokens", "clip", "updates")
-_AT_MOST = {"rank": MOST_RANK, "alpha": MOST_ALPHA}  # what an adapter's readers take
 _OF_TEACHERS = ("full", "lora", "qlora", "new")
 _GRPO_ALONE = ("rewards", "group", "answer_tokens", "clip", "updates")
 _FULL_ALONE = ("mtp", "balance", "sequence_balance")
@@ -144,8 +142,11 @@ class Settings:
             raise BadInput(f"group is {self.group}; it must be at least 2, as answers are compared with each other")
 
     def _check_numbers(self) -> None:
+        from divebell.weights.adapter import MOST_ALPHA, MOST_RANK  # with numpy, which no help needs
+
+        limits = {"rank": MOST_RANK, "alpha": MOST_ALPHA}
         for name in _ABOVE_0:
-            value, most = getattr(self, name), _AT_MOST.get(name, inf)
+            value, most = getattr(self, name), limits.get(name, inf)
             if value is not None and not (0 < value <= most and isfinite(value)):
                 limit = "a finite number" if most == inf else f"at most {most:,.0f}"
                 raise BadInput(f"{name} is {value}; it must be above 0 and {limit}")

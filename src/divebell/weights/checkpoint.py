@@ -30,12 +30,19 @@ class Checkpoint:
     def __init__(self, path: Path, kind: str, files: list[Path], config: dict, tensors: Mapping[str, Tensor]):
         self.path, self.kind, self.files = path, kind, files
         self.config, self.tensors = config, tensors
+        self._compared: dict[tuple[str, str], bool] = {}
         self.architecture = self._architecture("model_type" if kind == "safetensors" else "general.architecture")
 
     @property
     def file_sizes(self) -> dict[Path, int]:
         """Bytes of each file that holds weights."""
         return {file: file.stat().st_size for file in self.files}
+
+    def same(self, first: str, second: str) -> bool:
+        """Whether two tensors are stored as the same bytes, which are read once."""
+        if (first, second) not in self._compared:
+            self._compared[first, second] = self.tensors[first].same(self.tensors[second])
+        return self._compared[first, second]
 
     def close(self) -> None:
         """Lets go of the files; they are unmapped when the last tensor that was taken from them is gone."""
