@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -157,6 +158,15 @@ def test_answers_may_be_messages(speaker, tmp_path):
     )
     assert other.chosen.ids.tolist() == one.chosen.ids.tolist()
     assert other.rejected.ids.tolist() == one.rejected.ids.tolist()
+
+
+def test_tools_are_told_to_both_answers(speaker, tmp_path):
+    tools = [{"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}]
+    row = {"prompt": [{"role": "user", "content": "?"}], "chosen": "b", "rejected": "c", "tools": tools}
+    roomy = replace(speaker, longest=1000)
+    (pair,) = read_preferences(written(tmp_path, row), roomy)
+    for sample in (pair.chosen, pair.rejected):
+        assert "clock" in shown(sample, speaker.tokenizer).partition("⟦")[0]
 
 
 @pytest.mark.parametrize(

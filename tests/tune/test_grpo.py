@@ -1,6 +1,7 @@
 """Rewards: the loss is the published formula's, what is drawn is what is trained, and rewards rise."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,13 @@ def test_a_prompt_is_text_or_messages(speaker, tmp_path):
     text, talk, opened = read_questions(path, speaker, 8)
     assert (text.answer, text.opening, opened.opening) == ("7", "", "<think>")
     assert speaker.tokenizer.decode(talk.ids, skip_special_tokens=False).endswith("<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_a_prompt_of_messages_tells_tools(speaker, tmp_path):
+    tools = [{"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}]
+    row = {"prompt": [{"role": "user", "content": "Hi"}], "answer": "Ho", "tools": tools}
+    (question,) = read_questions(written(tmp_path, row), replace(speaker, longest=1000), 8)
+    assert "clock" in speaker.tokenizer.decode(question.ids)
 
 
 @pytest.mark.parametrize(

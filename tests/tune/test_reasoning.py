@@ -75,7 +75,7 @@ def test_earlier_turns_are_without_their_reasoning(speak, tmp_path):
 
 def test_preferred_answers_keep_it(speak):
     speaker = speak(stored("deepseek-r1-distill"))
-    assert shown(answered([ASKED], INLINE["content"], speaker), speaker.tokenizer).endswith(
+    assert shown(answered([ASKED], INLINE["content"], None, speaker), speaker.tokenizer).endswith(
         "⟦<think>\nTwo and three\n</think>\n\n5<|im_end|>⟧"
     )
 

@@ -67,12 +67,12 @@ def _says_something(message: dict) -> bool:
     return bool(message.get("content") or message.get("tool_calls"))
 
 
-def answered(messages: Any, answer: str | dict, speaker: Speaker) -> Sample:
+def answered(messages: Any, answer: str | dict, tools: Any, speaker: Speaker) -> Sample:
     """A conversation that `answer`, a text or a message, goes on: it alone is trained, with its end mark."""
     if not isinstance(messages, list) or not messages:
         raise BadInput("prompt is no text and no list of messages")
     said = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
-    return _marked([_turn(checked_messages([*messages, said]), None, speaker.chat)], speaker.tokenizer)
+    return _marked([_turn(checked_messages([*messages, said]), tools, speaker.chat)], speaker.tokenizer)
 
 
 def _turn(messages: list, tools: Any, chat: ChatFormat) -> Turn:

@@ -36,7 +36,7 @@ class Preference:
 def read_preferences(path: Path, speaker: Speaker) -> list[Preference]:
     """{"prompt": text or messages, "chosen": text, "rejected": text} a line.
 
-    After messages an answer may also be a list of the assistant's one message.
+    After messages an answer may also be a list of the assistant's one message, and "tools" may be beside them.
     Raises BadInput naming the file, and the first lines that are wrong and why.
     """
     preferences = of_rows(path, lambda row: [_preference(row, speaker)])
@@ -59,9 +59,8 @@ def _answered(row: Mapping[str, Any], field: str, speaker: Speaker) -> Sample:
     if isinstance(prompt, str):
         sample = prompted(prompt, string_of(row, field), speaker)
     else:
-        sample = answered(
-            prompt, _message(answer, field) if isinstance(answer, list) else string_of(row, field), speaker
-        )
+        said = _message(answer, field) if isinstance(answer, list) else string_of(row, field)
+        sample = answered(prompt, said, row.get("tools"), speaker)
     check(sample, speaker.longest)
     return sample
 

@@ -33,7 +33,7 @@ class Question:
 
 
 def read_questions(path: Path, speaker: Speaker, most: int) -> list[Question]:
-    """{"prompt": text or messages, "answer": text or number} a line.
+    """{"prompt": text or messages (with "tools" if there are any), "answer": text or number} a line.
 
     Raises BadInput naming the file, and the first lines that are wrong and why.
     """
@@ -47,7 +47,7 @@ def _question(row: Mapping[str, Any], speaker: Speaker, most: int) -> Question:
     prompt, answer = row.get("prompt"), row.get("answer")
     if not isinstance(answer, str | int | float) or isinstance(answer, bool) or not str(answer).strip():
         raise BadInput(f"answer is {str(answer)[:40]!r}; give a text or a number")
-    text = prompt if isinstance(prompt, str) else _rendered(prompt, speaker)
+    text = prompt if isinstance(prompt, str) else _rendered(prompt, row.get("tools"), speaker)
     ids = speaker.tokenizer.encode(text, add_special_tokens=isinstance(prompt, str))
     if not ids:
         raise BadInput("prompt is empty")
@@ -59,7 +59,7 @@ def _question(row: Mapping[str, Any], speaker: Speaker, most: int) -> Question:
     return Question(ids, _OPENING if text.rstrip().endswith(_OPENING) else "", str(answer), most)
 
 
-def _rendered(prompt: Any, speaker: Speaker) -> str:
+def _rendered(prompt: Any, tools: Any, speaker: Speaker) -> str:
     if not isinstance(prompt, list) or not prompt:
         raise BadInput("prompt is no text and no list of messages")
-    return speaker.chat.render(prompt)
+    return speaker.chat.render(prompt, tools)
