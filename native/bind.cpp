@@ -1,9 +1,11 @@
 #include "bind.h"
 
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include "buffers.h"
+#include "cores.h"
 #include "isa.h"
 #include "large_pages.h"
 #include "nodes.h"
@@ -42,6 +44,8 @@ NB_MODULE(_native, m) {
     m.doc() = "divebell's kernels; see divebell.ops.native for the contract of each.";
     m.attr("isa") = isa_name(isa());
     m.attr("bf16_dot") = has_bf16_dot();
+    m.def("cores", nb::overload_cast<>(&cores));
+    m.def("cores", nb::overload_cast<const std::string&, const std::string&>(&cores), nb::arg("topology"), nb::arg("group"));
     m.def("threads", &pool::threads);
     m.def("set_threads", &pool::set_threads, nb::call_guard<nb::gil_scoped_release>());
     m.def("large_pages", &large_pages, nb::arg("mapped").noconvert());

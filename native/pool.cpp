@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "cores.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -127,7 +129,7 @@ private:
         }
     }
 
-    const std::chrono::nanoseconds spin_;  // none when threads outnumber cores: the late one needs the core
+    const std::chrono::nanoseconds spin_;  // none when threads outnumber processors: the late one needs one
     std::vector<std::thread> workers_;
     Job job_{};
     std::atomic<bool> stop_{false};
@@ -149,11 +151,6 @@ void forget_team() {
     team = nullptr;
 }
 
-int cores() {
-    static const int count = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    return count;
-}
-
 Team& current() {
     static const int registered = pthread_atfork(nullptr, nullptr, forget_team);
     (void)registered;
@@ -161,15 +158,16 @@ Team& current() {
         delete team;
         team = nullptr;
     }
-    if (!team) team = new Team(threads(), threads() <= cores() ? spin_time : spin_time * 0);
+    if (!team) team = new Team(threads(), threads() <= processors() ? spin_time : spin_time * 0);
     return *team;
 }
 
 }  // namespace
 
 int threads() {
+    static const int usual = cores();
     int count = wanted.load(std::memory_order_relaxed);
-    return count ? count : cores();
+    return count ? count : usual;
 }
 
 void set_threads(int count) {

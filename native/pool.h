@@ -10,7 +10,7 @@
 // of the same token finds them awake, then sleep.
 namespace pool {
 
-int threads();
+int threads();  // by default one for each of cores()
 void set_threads(int count);  // 1 to 1024; waits for a running job
 
 struct Job {

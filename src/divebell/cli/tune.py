@@ -72,13 +72,13 @@ def require_torch() -> None:
 
 
 def use_threads(threads: int | None) -> None:
-    """BadInput for fewer than one."""
+    """None: as many as the kernels use by themselves; torch would count processors. BadInput for fewer than one."""
+    from divebell.ops import native
     from divebell.tune import model
 
-    if threads is not None:
-        if threads < 1:
-            raise BadInput(f"threads is {threads}; it must be at least 1")
-        model.use_threads(threads)
+    if threads is not None and threads < 1:
+        raise BadInput(f"threads is {threads}; it must be at least 1")
+    model.use_threads(threads or native.threads())
 
 
 def _planned(run: "Run") -> dict[str, Any]:

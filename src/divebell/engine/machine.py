@@ -16,8 +16,9 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """memory_*: bytes. read_gb_per_s: 10^9 bytes per second, read by all threads; *_gmac_per_s: 10^9 multiply-adds.
+    """cores: that this process may use; one may have several processors (SMT). memory_*: bytes.
 
+    read_gb_per_s: 10^9 bytes per second, read by all threads; *_gmac_per_s: 10^9 multiply-adds.
     read_gb_per_s_by_threads: by (1, 2, 4, ... all) threads, as pairs.
     """
 
@@ -43,7 +44,7 @@ def measure(seconds: float = 1.0) -> Machine:
     rates = {f"{kind}_gmac_per_s": gmac_per_s(kind, seconds / 4) for kind in ("int8", "bf16", "f32")}
     return Machine(
         processor=processor(),
-        cores=cores(),
+        cores=_native.cores(),
         threads=threads,
         isa=_native.isa,
         memory_total=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -81,11 +82,6 @@ def with_threads(count: int, figure: Callable[[], float]) -> float:
         return figure()
     finally:
         _native.set_threads(before)
-
-
-def cores() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
