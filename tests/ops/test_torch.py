@@ -98,15 +98,22 @@ def test_mla(split):
     differentiable(lambda q, latent: ops.mla(q, latent, None, up, BATCH, 0.3), (8, 2, 10), (8, 12))
 
 
-def test_moe():
-    feeds = [(dense(6, 4), dense(6, 4), dense(4, 6)) for _ in range(3)]
-    ids = torch.tensor([[0, 2], [2, 1], [0, 1]])
-    experts = ops.Experts(feeds[:3], feeds[0])
+@pytest.mark.parametrize("count", [3, 9], ids=["all with all tokens", "each with its own"])
+def test_moe(count):
+    feeds = [(dense(2, 4), dense(2, 4), dense(4, 2)) for _ in range(count)]
+    ids = torch.tensor([[0, 2], [count - 1, 1], [0, 1], [1, 2]])
+    experts = ops.Experts(feeds, feeds[0])
     plain = [tuple(w.dense.numpy() for w in feed) for feed in feeds]
-    x, weights = numbers(3, 4).astype(np.float64), numbers(3, 2).astype(np.float64)
+    x, weights = numbers(4, 4).astype(np.float64), numbers(4, 2).astype(np.float64)
     own = ops.moe(torch.from_numpy(x), ids, torch.from_numpy(weights), experts)
     agrees(own, reference.moe(x, ids.numpy(), weights, reference.Experts(plain, plain[0])))
-    differentiable(lambda x, w: ops.moe(x, ids, w, experts), (3, 4), (3, 2))
+
+    def of_numbers(x: torch.Tensor, weights: torch.Tensor, *feed: torch.Tensor) -> torch.Tensor:
+        for weight, own in zip(feeds[2], feed, strict=True):
+            weight.dense = own
+        return ops.moe(x, ids, weights, experts)
+
+    differentiable(of_numbers, (4, 4), (4, 2), (2, 4), (2, 4), (4, 2))
 
 
 @pytest.mark.parametrize("turned", [False, True])
