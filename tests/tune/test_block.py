@@ -8,6 +8,7 @@ from divebell.tune.block import learn, parts_of
 
 TEXTS = [np.zeros(n, np.int32) for n in (300, 500, 300, 900, 600, 500, 700, 400)]
 ROWS = sum(map(len, TEXTS))
+RATE = 0.01
 
 
 def task(noise: float = 0.0) -> tuple:
@@ -36,18 +37,17 @@ def test_a_block_comes_nearer_and_nothing_else_changes(monkeypatch):
     block, matrices, beside, wanted = task()
     with torch.no_grad():
         before = loss(block, wanted)
-        learn(block, matrices, wanted, torch.ones(ROWS, 1), list(parts_of(TEXTS)))
+        learn(block, matrices, wanted, torch.ones(ROWS, 1), list(parts_of(TEXTS)), RATE)
         assert loss(block, wanted) < 0.1 * before
     assert torch.equal(beside, torch.ones(16))
     assert all(matrix.grad is None for matrix in (*matrices, beside))
 
 
-def test_what_makes_it_worse_is_undone(monkeypatch):
-    monkeypatch.setattr(module, "RATE", 10.0)
+def test_what_makes_it_worse_is_undone():
     block, matrices, _, wanted = task()
     before = [matrix.detach().clone() for matrix in matrices]
     with torch.no_grad():
-        learn(block, matrices, wanted, torch.ones(ROWS, 1), list(parts_of(TEXTS)))
+        learn(block, matrices, wanted, torch.ones(ROWS, 1), list(parts_of(TEXTS)), 10.0)
     assert all(torch.equal(own, right) for own, right in zip(matrices, before, strict=True))
 
 
@@ -59,7 +59,7 @@ def test_rows_count_as_they_are_told(monkeypatch):
     spoilt = wanted * counts - 5 * wanted * (1 - counts)
     with torch.no_grad():
         before = loss(block, wanted)
-        learn(block, matrices, spoilt, counts, list(parts_of(TEXTS)))
+        learn(block, matrices, spoilt, counts, list(parts_of(TEXTS)), RATE)
         assert loss(block, wanted) < 0.1 * before
 
 
@@ -69,5 +69,5 @@ def test_a_single_part_is_learned_too(monkeypatch):
     with torch.no_grad():
         parts = list(parts_of(TEXTS))[:1]
         before = float((block(parts[0]) - wanted[parts[0].rows]).square().sum())
-        learn(block, matrices, wanted, torch.ones(ROWS, 1), parts)
+        learn(block, matrices, wanted, torch.ones(ROWS, 1), parts, RATE)
         assert float((block(parts[0]) - wanted[parts[0].rows]).square().sum()) < before

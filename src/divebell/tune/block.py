@@ -10,7 +10,6 @@ import torch
 from divebell.ops.batch import Batch
 from divebell.tune.optimizer import ADAM, rate_at
 
-RATE = 0.01  # of a step at its peak, in a matrix's own root mean square
 PASSES = 2  # over the parts
 _PART = 1024  # tokens of a step
 _ASIDE = 8  # one part in so many, at least one, tells whether it was worth it
@@ -47,10 +46,12 @@ def learn(
     wanted: torch.Tensor,
     counts: torch.Tensor,
     parts: Sequence[Part],
+    rate: float,
 ) -> None:
     """Changes the matrices, where that brings `block` nearer on parts that are set aside.
 
     block: what it adds at a part's rows. wanted: (T, hidden). counts: (T, 1), how much an error of a row counts.
+    rate: of a step at its peak, in a matrix's own root mean square.
     """
 
     def loss(part: Part) -> torch.Tensor:
@@ -60,20 +61,22 @@ def learn(
     aside = parts[:: min(_ASIDE, len(parts))]
     known = [part for part in parts if part not in aside] or aside
     before, kept = sum(map(loss, aside)), [matrix.detach().clone() for matrix in matrices]
-    _train(loss, matrices, known * PASSES)
+    _train(loss, matrices, known * PASSES, rate)
     if sum(map(loss, aside)) > before:
         for matrix, own in zip(matrices, kept, strict=True):
             matrix.copy_(own)
 
 
-def _train(loss: Callable[[Part], torch.Tensor], matrices: Sequence[torch.nn.Parameter], parts: Sequence[Part]) -> None:
+def _train(
+    loss: Callable[[Part], torch.Tensor], matrices: Sequence[torch.nn.Parameter], parts: Sequence[Part], peak: float
+) -> None:
     sizes = [float(matrix.square().mean().sqrt()) for matrix in matrices]
     groups = [{"params": [matrix], "lr": 0.0} for matrix in matrices]
     optimizer = torch.optim.Adam(groups, **ADAM)
     for step, part in enumerate(parts):
         with torch.enable_grad():
             gradients = torch.autograd.grad(loss(part), matrices, allow_unused=True)
-        rate = rate_at(step, len(parts), RATE)
+        rate = rate_at(step, len(parts), peak)
         for group, matrix, gradient, size in zip(optimizer.param_groups, matrices, gradients, sizes, strict=True):
             group["lr"], matrix.grad = rate * size, gradient
         optimizer.step()

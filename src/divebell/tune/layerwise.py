@@ -52,7 +52,7 @@ def _brought_near(own: Block, right: Block) -> Distances:
     right.stream.pass_on(right)
     target = right.stream.state
     if differs:
-        learn(own, matrices(own), target - own.stream.state, _counts(target), own.stream.parts)
+        learn(own, matrices(own), target - own.stream.state, _counts(target), own.stream.parts, own.rate)
     before = _fit(own, target)
     return _distance(before, target), _distance(own.stream.state, target)
 

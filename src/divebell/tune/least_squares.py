@@ -3,7 +3,7 @@
 import torch
 
 DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0)  # of the change, in mean squares of what goes in
-_ASIDE = 4  # one token in so many tells the damping
+_ASIDE = 4  # one part in so many tells the damping
 
 
 class LeastSquares:
@@ -14,13 +14,12 @@ class LeastSquares:
         self._seen = 0
 
     def add(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        aside = torch.arange(self._seen, self._seen + len(x)) % _ASIDE == 0
-        self._seen += len(x)
-        self._known.add(x[~aside], y[~aside])
-        self._aside.add(x[aside], y[aside])
+        """Rows of texts that are not in other parts: a token knows its neighbours."""
+        (self._known if self._seen % _ASIDE else self._aside).add(x, y)
+        self._seen += 1
 
     def change(self) -> torch.Tensor | None:
-        """(columns, rows), from all tokens, damped as does best on those that are set aside; None: better none."""
+        """(columns, rows), from all tokens, damped as does best on parts that are set aside; None: better none."""
         tried = [(self._aside.loss(self._known.solved(damping)), damping) for damping in DAMPINGS]
         loss, damping = min(tried)
         if loss >= 0:

@@ -26,9 +26,10 @@ class Stream:
 
 
 class Attention:
-    """last: the matrices that end it."""
+    """last: the matrices that end it. rate: at which it learns by itself, see `block.learn`."""
 
     kinds: tuple[str, ...] = ("attention",)
+    rate = 0.01
 
     def __init__(self, stream: Stream, index: int):
         self.stream, self.index = stream, index
@@ -51,6 +52,7 @@ class FeedForward:
     """last: the matrices that end it; of a mixture, every expert's."""
 
     kinds = ("mlp", "experts", "shared_experts")
+    rate = 0.02
 
     def __init__(self, stream: Stream, index: int):
         self.stream, self.index = stream, index
