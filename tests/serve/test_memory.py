@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from divebell.serve.memory import give_back, keep_all, uncollected
+from divebell.engine.allocator import give_back
+from divebell.serve.memory import keep_all, uncollected
 
 
 def test_nothing_is_collected_until_all_is_loaded_or_has_failed():

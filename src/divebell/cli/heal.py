@@ -1,6 +1,7 @@
 """Healing of a converted model: it learns from the original, layer by layer and then as a whole. The work lies in a
 folder beside the result, so that the same command goes on with it after a kill."""
 
+import gc
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -78,6 +79,7 @@ class Healing:
         from divebell.tune.live import watched
 
         near = self.layer_by_layer()
+        gc.collect()
         give_back()  # what the steps before took, so that the plan finds it free
         run, folder = self._run(near), self._folder / "run"
         figures = {} if run.done(folder) else watched(run, folder)

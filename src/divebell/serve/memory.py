@@ -1,13 +1,12 @@
 """What the process takes from the system, and how little of it is left lying about."""
 
-import ctypes
 import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 
-from divebell.engine.allocator import ARENA_MAX, tell
+from divebell.engine.allocator import ARENA_MAX, give_back, tell
 
 ARENAS = 2
 EVERY = 2.0  # seconds
@@ -20,21 +19,6 @@ def share_arenas() -> None:
     use to the others, so a server would hold several times what it needs.
     """
     tell(ARENA_MAX, ARENAS)
-
-
-def give_back() -> None:
-    """Hands the system what lies free in the allocator's arenas, and of steps, which takes a millisecond or some.
-
-    By itself glibc only shortens their ends. A prompt of 120 kB takes 26 MB while it is cut into tokens, and a few
-    small things that come in the meantime and stay would keep all of that.
-    """
-    from divebell.ops.native import let_go
-
-    let_go()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):
-        return
 
 
 def keep_giving_back() -> None:
