@@ -1,7 +1,7 @@
 #pragma once
 
-// Scores: a block of R query rows and K keys keeps R * K sums in registers; a step along the head loads R + K vectors
-// for R * K fma. Their lanes are added at the end by a tree that leaves one score in each lane.
+// Scores: a block of R query rows and K keys keeps R * K sums in registers (12 of 16 registers do better than 8, which wait
+// for each other); a step along the head loads R + K vectors for R * K fma. Their lanes are added at the end by a tree that leaves one score in each lane.
 // Values: R rows by C vectors of sums stay in registers while all keys pass: C loads and R broadcasts for R * C fma.
 
 #include <cmath>
@@ -22,7 +22,8 @@ __attribute__((noinline)) void score_rest(const float* const* q, const T* const*
 
 template <class T, int R, int K>
 INLINE void score_block(const float* const* q, const T* const* k, int64_t dim, float* s) {
-    Floats total[R * K] = {};
+    constexpr int scores = (R * K + lanes - 1) / lanes * lanes;
+    Floats total[scores] = {};
     int64_t d = 0;
     for (; d + lanes <= dim; d += lanes) {
         Floats x[R];
@@ -37,15 +38,15 @@ INLINE void score_block(const float* const* q, const T* const* k, int64_t dim, f
         score_rest<T, R, K>(q, k, d, dim, rest);
         for (int i = 0; i < R * K; ++i) total[i] += rest[i];
     }
-    float flat[R * K];
-    for (int i = 0; i < R * K; i += lanes) store(flat + i, sums(total + i));
+    float flat[scores];
+    for (int i = 0; i < scores; i += lanes) store(flat + i, sums(total + i));
     for (int i = 0; i < R; ++i) std::memcpy(s + i * tile_keys, flat + i * K, sizeof(float) * K);
 }
 
 // Keys behind the last are stood in for by the last: their scores are thrown away.
 template <class T, int R>
 void score_rows(const float* const* q, const RowSet& keys, int64_t dim, float* s, bool waits) {
-    constexpr int block = registers == 32 ? 16 : 8, K = block / R;
+    constexpr int block = registers == 32 ? 16 : 8, K = R == 3 ? 4 : block / R;
     for (int j = 0; j < keys.count; j += K) {
         for (int i = j + 2 * K; waits && i < j + 3 * K && i < keys.count; ++i) fetch_row(keys, i, dim);
         const T* k[K];
@@ -56,12 +57,16 @@ void score_rows(const float* const* q, const RowSet& keys, int64_t dim, float* s
 
 template <class T>
 void score_tile(const float* const* q, int m, const RowSet& keys, int64_t dim, float* s) {
-    constexpr int most = registers == 32 ? 4 : 2;
+    constexpr int most = registers == 32 ? 4 : 3;
     const bool waits = m <= waiting_rows;
-    int i = 0;
-    for (; i + most <= m; i += most) score_rows<T, most>(q + i, keys, dim, s + i * tile_keys, waits && i == 0);
-    if (most == 4 && i + 2 <= m) score_rows<T, 2>(q + i, keys, dim, s + i * tile_keys, waits && i == 0), i += 2;
-    if (i < m) score_rows<T, 1>(q + i, keys, dim, s + i * tile_keys, waits && i == 0);
+    auto rows = [&]<int R>(int i) { score_rows<T, R>(q + i, keys, dim, s + i * tile_keys, waits && i == 0); };
+    for (int i = 0, n; i < m; i += n) {
+        const int left = m - i;
+        n = left >= most && (most == 4 || left != 4) ? most : left >= 2 ? 2 : 1;
+        if (n == most) rows.template operator()<most>(i);
+        else if (n == 2) rows.template operator()<2>(i);
+        else rows.template operator()<1>(i);
+    }
 }
 
 // For many query rows short keys and values are widened once: in L1 they cost one load then, for three instructions each time.
@@ -141,13 +146,18 @@ void value_rows(const float* p, const RowSet& values, int64_t dim, const Softmax
 
 template <class T>
 void value_tile(const float* p, int m, const RowSet& values, int64_t dim, const Softmax* states, float* sums, int64_t stride) {
-    constexpr int most = registers == 32 ? 6 : 4;
-    auto rest = [&](int i) { return states ? states + i : nullptr; };
-    int i = 0;
-    for (; i + most <= m; i += most) value_rows<T, most>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
-    if (m - i == 3) return value_rows<T, 3>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
-    for (; i + 2 <= m; i += 2) value_rows<T, 2>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
-    if (i < m) value_rows<T, 1>(p + i * tile_keys, values, dim, rest(i), sums + i * stride, stride);
+    auto rows = [&]<int R>(int i) {
+        value_rows<T, R>(p + i * tile_keys, values, dim, states ? states + i : nullptr, sums + i * stride, stride);
+    };
+    for (int i = 0, n; i < m; i += n) {
+        const int left = m - i;
+        n = left >= 6 ? 6 : left >= 4 ? 4 : left;
+        if (n == 6) rows.template operator()<6>(i);
+        else if (n == 4) rows.template operator()<4>(i);
+        else if (n == 3) rows.template operator()<3>(i);
+        else if (n == 2) rows.template operator()<2>(i);
+        else rows.template operator()<1>(i);
+    }
 }
 
 void values(const float* p, int m, const RowSet& rows, int64_t dim, const Softmax* states, float* sums, int64_t stride) {
