@@ -86,6 +86,17 @@ def test_attention(window):
     differentiable(lambda q, k, v: ops.attention(q, k, v, None, BATCH, 0.3, window), (8, 4, 6), (8, 2, 6), (8, 2, 6))
 
 
+@pytest.mark.parametrize("value_width", [4, 6])
+def test_attention_keeps_no_array_of_length_by_length(value_width):
+    length, kept = 300, []
+    whole = Batch.of([np.zeros(length, np.int32)], [0], [[0]])
+    shapes = (length, 4, 6), (length, 2, 6), (length, 2, value_width)
+    q, k, v = (torch.from_numpy(numbers(*shape)).requires_grad_() for shape in shapes)
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        ops.attention(q, k, v, None, whole, 0.3, None).sum().backward()
+    assert max(kept) <= 2 * length * 4 * 6
+
+
 @pytest.mark.parametrize("split", [True, False])
 def test_mla(split):
     stored = {"k_b": (2, 8, 6), "v_b": (2, 5, 8)} if split else {"kv_b": (2 * (6 + 5), 8)}

@@ -262,12 +262,17 @@ def _sequences(batch: Batch) -> Iterator[slice]:
 
 
 def _attend(q: Array, k: Array, v: Array, scale: float, window: int | None) -> Array:
-    """One sequence, from its first token on: (T, H, D), (T, G, D), (T, G, v_dim) -> (T, H, v_dim)."""
+    """One sequence, from its first token on: (T, H, D), (T, G, D), (T, G, v_dim) -> (T, H, v_dim).
+
+    Values as wide as keys, or torch would keep a (T, T) array for each head.
+    """
+    width = v.shape[-1]
+    v = functional.pad(v, (0, max(0, q.shape[-1] - width)))
     q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
     mask = None if window is None or window >= q.shape[2] else _banded(q.shape[2], window)
     grouped = k.shape[1] != q.shape[1]
     settings = {"scale": scale, "attn_mask": mask, "is_causal": mask is None, "enable_gqa": grouped}
-    return functional.scaled_dot_product_attention(q, k, v, **settings)[0].transpose(0, 1)
+    return functional.scaled_dot_product_attention(q, k, v, **settings)[0, ..., :width].transpose(0, 1)
 
 
 def _banded(length: int, window: int) -> Array:
