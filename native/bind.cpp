@@ -18,6 +18,11 @@ int64_t large_pages(Array<uint8_t, 1> mapped) {
     return exchange_for_large_pages(const_cast<uint8_t*>(mapped.data()), static_cast<int64_t>(mapped.size()));
 }
 
+void place_on_nodes(Array<uint8_t, 1> matrix) {
+    nb::gil_scoped_release release;
+    nodes::place(matrix.data(), static_cast<int64_t>(matrix.size()));
+}
+
 }  // namespace
 
 using Floats = nb::ndarray<nb::numpy, float, nb::c_contig>;
@@ -49,7 +54,10 @@ NB_MODULE(_native, m) {
     m.def("threads", &pool::threads);
     m.def("set_threads", &pool::set_threads, nb::call_guard<nb::gil_scoped_release>());
     m.def("large_pages", &large_pages, nb::arg("mapped").noconvert());
-    m.def("spread_over_nodes", &spread_over_nodes, nb::arg("spread"));
+    m.def("nodes", &nodes::count);
+    m.def("find_nodes", &nodes::find, nb::arg("folder"));
+    m.def("place_on_nodes", &place_on_nodes, nb::arg("matrix").noconvert());
+    m.def("spread_over_nodes", &nodes::spread, nb::arg("on"));
     m.def("empty", &empty, nb::arg("shape"));
     m.def("let_go", &buffers::let_go, nb::call_guard<nb::gil_scoped_release>());
     bind_recording(m);

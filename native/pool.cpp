@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "cores.h"
@@ -118,6 +119,7 @@ private:
     }
 
     void serve(int thread) {
+        if (nodes::count() > 1) nodes::keep_to(nodes::owner(thread, size));
         for (uint32_t seen = 0;;) {
             wait_while(epoch_, seen, spin_);
             seen = epoch_.load();
@@ -174,6 +176,15 @@ void set_threads(int count) {
     if (count < 1 || count > 1024) throw std::invalid_argument("threads: " + std::to_string(count) + ", allowed are 1 to 1024");
     std::lock_guard lock(turn);
     wanted.store(count);
+}
+
+bool Pieces::next_of_lots(int64_t& begin, int64_t& end) {
+    for (int i = 0, near = nodes::here(), count = nodes::count(); i < count; ++i) {
+        Lot& lot = lots_[(near + i) % count];
+        const size_t piece = lot.next.fetch_add(1, std::memory_order_relaxed);
+        if (piece < lot.pieces.size()) return std::tie(begin, end) = lot.pieces[piece], true;
+    }
+    return false;
 }
 
 void start(const Job& job, bool everywhere) {

@@ -2,6 +2,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "nodes.h"
 
 // One pool of threads for the process. A fused op is one fork-join: `run` calls work(thread, threads) on the caller, as
 // thread 0, and on every worker that is awake in time, and returns when all of those are done. Nobody waits for a worker
@@ -43,8 +48,14 @@ class Pieces {
 public:
     Pieces(int64_t count, int64_t grain) : Pieces(count, grain, grain) {}
     Pieces(int64_t count, int64_t grain, int64_t least) : count_(count), grain_(grain), least_(least), shares_(2 * threads()) {}
+    // owner(i): the node of memory that i is of. On machines with several, threads there are handed its pieces first.
+    template <class Owner>
+    Pieces(int64_t count, int64_t grain, int64_t least, const Owner& owner) : Pieces(count, grain, least) {
+        if (nodes::count() > 1) deal(owner);
+    }
     void reset(int64_t count) { count_ = count, next_ = 0; }  // before any thread has taken a piece
     bool next(int64_t& begin, int64_t& end) {
+        if (lots_) return next_of_lots(begin, end);
         begin = next_.load(std::memory_order_relaxed);
         do end = begin + size(count_ - begin);
         while (begin < count_ && !next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
@@ -53,13 +64,29 @@ public:
     }
 
 private:
+    struct Lot {  // a node's
+        std::vector<std::pair<int64_t, int64_t>> pieces;
+        std::atomic<size_t> next{0};
+    };
+
     int64_t size(int64_t left) const {
         int64_t share = left / shares_;
         return share >= grain_ ? grain_ : share > least_ ? share : least_;
     }
+    template <class Owner>
+    void deal(const Owner& owner) {
+        lots_ = std::make_unique<Lot[]>(nodes::count());
+        for (int64_t begin = 0, end; begin < count_; begin = end) {
+            const int node = owner(begin);
+            for (end = begin + 1; end < count_ && end - begin < grain_ && owner(end) == node;) ++end;
+            lots_[node].pieces.emplace_back(begin, end);
+        }
+    }
+    bool next_of_lots(int64_t& begin, int64_t& end);
 
     std::atomic<int64_t> next_{0};
     int64_t count_, grain_, least_, shares_;
+    std::unique_ptr<Lot[]> lots_;
 };
 
 // parallel over [0, count): body(begin, end) for pieces of `grain`.

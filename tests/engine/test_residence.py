@@ -187,3 +187,28 @@ def test_a_mapping_is_found_in_smaps(tmp_path):
 def test_a_file_that_is_let_go_is_still_there(written):
     let_go(written[0])
     assert written[0].read_bytes() == written[1].tobytes()
+
+
+@pytest.fixture
+def placed(monkeypatch):
+    """The matrices that are placed on a machine with two nodes of memory: where they begin, and their bytes."""
+    seen = []
+    monkeypatch.setattr(_native, "nodes", lambda: 2)
+    monkeypatch.setattr(_native, "place_on_nodes", lambda data: seen.append((data.ctypes.data, data.nbytes)))
+    return seen
+
+
+@pytest.mark.parametrize("orders", [{}, IN_LANES], ids=["as stored", "in another order"])
+def test_a_matrix_is_placed_on_its_nodes_where_it_will_be_read(orders, tmp_path, monkeypatch, placed):
+    monkeypatch.setattr(arrangement, "FASTER", orders)
+    checkpoint = nibbles_and_floats(tmp_path)
+    moved = bring_in(checkpoint) or (lambda tensor: tensor)
+    read = [moved(tensor) for tensor in checkpoint.tensors.values()]
+    assert placed == [(tensor.data.ctypes.data, tensor.nbytes) for tensor in read]
+
+
+def test_each_matrix_of_a_stack_is_placed_by_itself_and_a_vector_not(placed):
+    stack = np.zeros(3 * 4 * 8 * 4, np.uint8)
+    vector = Tensor("norm", F32, (2,), np.zeros(8, np.uint8))
+    bring_in(SimpleNamespace(tensors={"experts": Tensor("experts", F32, (3, 4, 8), stack), "norm": vector}))
+    assert placed == [(stack.ctypes.data + 128 * i, 128) for i in range(3)]

@@ -43,11 +43,21 @@ void multiply_panels(const std::vector<Product>& products, int64_t begin, int64_
     }
 }
 
+// Which node of memory has a panel of the line.
+int owner(const std::vector<Product>& products, int64_t panel) {
+    for (const Product& product : products) {
+        const int64_t panels = panels_of(*product.w);
+        if (panel < panels) return nodes::owner(panel, panels);
+        panel -= panels;
+    }
+    return 0;
+}
+
 void multiply_block(const std::vector<Product>& products, const Input& in, int64_t token) {
     int64_t panels = 0, bytes = 0;
     for (const Product& product : products) panels += panels_of(*product.w), bytes += product.w->rows * product.w->row_bytes;
     if (bytes * in.T <= inline_work) return multiply_panels(products, 0, panels, in, token);
-    pool::Pieces pieces(panels, panels_of_piece(panels, bytes), 1);
+    pool::Pieces pieces(panels, panels_of_piece(panels, bytes), 1, [&](int64_t panel) { return owner(products, panel); });
     pool::run([&](int, int) {
         for (int64_t begin, end; pieces.next(begin, end);) multiply_panels(products, begin, end, in, token);
     });

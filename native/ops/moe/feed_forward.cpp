@@ -148,6 +148,10 @@ public:
     int64_t end(size_t group) const { return ends_[group]; }
     const Weight& gate(int64_t panel) const { return *groups_[group_of(panel)].net.gate; }
     int64_t row(int64_t panel) const { return (panel - begin(group_of(panel))) * panel_rows; }
+    int owner(int64_t panel) const {
+        const size_t group = group_of(panel);
+        return nodes::owner(panel - begin(group), end(group) - begin(group));
+    }
 
 private:
     const std::vector<Group>& groups_;
@@ -182,8 +186,9 @@ void feed_forward(const float* x, int64_t T, int64_t d, const std::vector<Group>
     const Input in = input_of(x, T, d, groups);
     const std::vector<Hidden> hidden = lay_out(groups);
     const Line line(groups);
-    pool::Pieces hidden_pieces(line.panels(), panels_of_piece(line.panels(), line.bytes()), 1);
-    pool::Pieces output_pieces(panels_of(d), panels_of_piece(panels_of(d), line.bytes() / 2), 1);
+    const int64_t outputs = panels_of(d);
+    pool::Pieces hidden_pieces(line.panels(), panels_of_piece(line.panels(), line.bytes()), 1, [&](int64_t panel) { return line.owner(panel); });
+    pool::Pieces output_pieces(outputs, panels_of_piece(outputs, line.bytes() / 2), 1, [&](int64_t panel) { return nodes::owner(panel, outputs); });
     pool::run([&](int, int) {
         for (int64_t begin, end; hidden_pieces.next(begin, end);) hidden_piece(groups, hidden, line, in, begin, end);
         pool::barrier();

@@ -4,7 +4,8 @@ A decoded token reads pieces of a file from all over it. With pages of 4 KB near
 which costs a sixth of the speed. Pages of 2 MB come by themselves when a file is read through a mapping that asks for
 them; a file that some other program has read or written before lies in the page cache in small ones, and is copied.
 Where the kernels multiply another order of the same bits faster than the file's, matrices are copied in that order.
-On machines with several nodes of memory all of it is spread over them; copies are, as all threads make them.
+On machines with several nodes of memory all of it is spread over them while it is read; then the rows of each matrix
+that a node's threads multiply first are brought there.
 """
 
 import mmap
@@ -41,6 +42,8 @@ def bring_in(checkpoint: Any) -> "Rearranged | None":
     for file in files:
         if file.nbytes >= _LARGE and _granted() and _large_share(file) < _ENOUGH and file.nbytes < available_memory():
             _exchange(file)
+    for tensor in _tensors(checkpoint):
+        _place(tensor)
 
 
 class Rearranged:
@@ -59,10 +62,12 @@ class Rearranged:
         from divebell.weights.arrangement import arranged, faster
 
         if (order := faster(tensor)) is None:
+            _place(tensor)
             return tensor
         moved = arranged(tensor, order, self._left[: tensor.nbytes])
         self._left = self._left[_in_lines(tensor.nbytes) :]
         _give_back(tensor.data)
+        _place(moved)
         return moved
 
 
@@ -126,6 +131,15 @@ def _spread() -> Iterator[None]:
     finally:
         if spread:
             _native.spread_over_nodes(False)
+
+
+def _place(tensor: Tensor) -> None:
+    """Each node's rows of a matrix, or of all in a stack, onto that node."""
+    from divebell import _native
+
+    if _native.nodes() > 1 and len(tensor.shape) > 1:
+        for matrix in tensor.split() if len(tensor.shape) > 2 else [tensor]:
+            _native.place_on_nodes(matrix.data)
 
 
 def _granted(setting: Path = _SETTING) -> bool:
