@@ -8,7 +8,7 @@ import pytest
 from divebell.tune import live
 
 ROW = {"tokens": 10, "seconds": 1.0}
-ROWS = [ROW | {"step": step, "loss": 2.0 - step} for step in range(2)]
+ROWS = [ROW | {"step": step, "kl": 0.5, "loss": 2.0 - step} for step in range(2)]
 ROWS[1]["held_out"] = 1.5
 
 
@@ -16,7 +16,7 @@ ROWS[1]["held_out"] = 1.5
 def run(monkeypatch):
     """Of two steps, of which the last is evaluated."""
     monkeypatch.setattr(live, "gmac_per_s", lambda dtype: 1.0)
-    plan, objective = SimpleNamespace(multiply_adds=1e6), SimpleNamespace(shown=("loss",))
+    plan, objective = SimpleNamespace(multiply_adds=1e6), SimpleNamespace(shown=("kl", "loss"))
     return SimpleNamespace(plan=plan, objective=objective, steps=2, result="adapter", train=lambda out: iter(ROWS))
 
 
@@ -24,7 +24,7 @@ def test_a_log_that_has_no_bar_tells_of_evaluations(run, capsys):
     figures = live.watched(run, Path("out"))
     assert figures["loss"] == [2.0, 1.0]
     lines = capsys.readouterr().err.splitlines()
-    assert sum("step 2 of 2  loss 1.0000" in line and "held out 1.5000" in line for line in lines) == 1
+    assert sum("step 2 of 2  kl 0.5000 loss 1.0000" in line and "held out 1.5000" in line for line in lines) == 1
     assert not any("step 1 of 2" in line for line in lines)
 
 

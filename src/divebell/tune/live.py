@@ -27,7 +27,8 @@ def watched(run: Run, out: Path) -> dict[str, Any]:
             line = _line(row, figures, shown)
             bar.update(task, completed=row["step"] + 1, figures=line)
             if "held_out" in row and not bar.console.is_terminal:  # a log has no bar
-                bar.console.print(f"step {row['step'] + 1} of {run.steps}  {line}  held out {row['held_out']:.4f}")
+                told = f"step {row['step'] + 1} of {run.steps}  {line}  held out {row['held_out']:.4f}"
+                bar.console.print(told, soft_wrap=True)
     return {"out": out, "result": run.result, "steps": run.steps} | (_summary(rows, shown) if rows else {})
 
 
