@@ -59,6 +59,7 @@ def away(original: Path, model: Path) -> float:
     return float((np.exp(right) * (right - own)).sum(axis=1).mean())
 
 
+@pytest.mark.slow
 def test_half_a_cache_and_half_the_neurons_are_healed(root, tmp_path, capsys):
     """And a kill between the conversion and the result costs nothing."""
     out, text, first = tmp_path / "mla", root / "text.txt", tmp_path / "mla.healing" / "converted"

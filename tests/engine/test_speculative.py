@@ -251,6 +251,7 @@ def drafting(guesses: list[list[int]], options: dict, right: list[int] | None = 
     return sequence.ids[3:]
 
 
+@pytest.mark.slow
 def test_the_distribution_is_that_without_guesses():
     """Chi-square over the second and third token of 3,000 answers whose guesses are mostly wrong."""
     counts = {True: np.zeros((2, VOCABULARY)), False: np.zeros((2, VOCABULARY))}

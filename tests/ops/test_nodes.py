@@ -109,6 +109,7 @@ def program(tmp_path_factory):
     return program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("node", [0, 1][: len(ALLOWED)])
 def test_a_thread_is_first_handed_the_rows_of_its_own_node(node, program, tmp_path):
     """Of 40 rows a node has 20; of 9 the first 5, the other 4."""

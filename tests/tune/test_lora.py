@@ -43,7 +43,7 @@ def peft_model(name: str, folder) -> peft.PeftModel:
     return peft.PeftModel.from_pretrained(build(name), folder, is_trainable=True)
 
 
-@pytest.mark.parametrize(("name", "steps"), [("deepseek_v3", 50), ("qwen2", 10)])
+@pytest.mark.parametrize(("name", "steps"), [("qwen2", 10), pytest.param("deepseek_v3", 50, marks=pytest.mark.slow)])
 def test_the_loss_curve_is_that_of_peft(name, steps, tiny, tmp_path):
     method = Lora(rank=4, alpha=8)
     start = {}

@@ -108,6 +108,7 @@ def test_a_vocabulary_that_is_padded_otherwise_is_compared_where_both_have_token
     assert divergence(teacher, teacher).abs().max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_a_student_of_the_same_shape_becomes_its_teacher(root, tmp_path):
     """From other random weights, on the very rows that it is asked of."""
     teacher, student = root / "student", tmp_path / "student"

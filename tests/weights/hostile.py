@@ -23,7 +23,8 @@ NOT_UTF8 = [b"\xff", b"\xc3", b"\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\
 def check_limits(action: Callable[[], object]) -> None:
     """Time and memory apart, as tracing takes time. A yardstick between the runs tells a slow reader from a processor
     that others slow down; the quickest of three runs counts."""
-    taken, yard = (min(times) for times in zip(*(timed_beside_yardstick(action) for _ in range(3)), strict=True))
+    with uncollected():
+        taken, yard = (min(times) for times in zip(*(timed_beside_yardstick(action) for _ in range(3)), strict=True))
     assert taken < 20 * yard, f"took {taken:.2f} s; two million numbers were added in {yard:.3f} s"
     with within_200_mb(), suppress(DivebellError):
         action()
@@ -35,14 +36,19 @@ def timed_beside_yardstick(action: Callable[[], object]) -> tuple[float, float]:
 
 
 def processor_seconds(action: Callable[[], object]) -> float:
-    """Of the action alone: what else the tests have made so far is kept from the garbage collector's rounds."""
-    gc.collect()
+    begin = time.thread_time()
+    with suppress(DivebellError):
+        action()
+    return time.thread_time() - begin
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """What the tests have made so far is kept from the garbage collector, whose rounds would count as the time of what
+    runs meanwhile."""
     gc.freeze()
     try:
-        begin = time.thread_time()
-        with suppress(DivebellError):
-            action()
-        return time.thread_time() - begin
+        yield
     finally:
         gc.unfreeze()
 

@@ -54,11 +54,12 @@ class Act:
 def rehearse(module: Any, config: Any, choose: Choose, points: list[Point]) -> list[float]:
     """Seconds of each point: of a whole prompt, or of a step of `batch` tokens."""
     acts = [_act(module, part, count, choose) for part, count in _parts(config)]
-    seconds = [_head(config, choose, point.batch if point.kind == "decode" else 1) for point in points]
+    seconds = [0.0 for _ in points]
     for act in acts:
         for index, took in enumerate(_perform(module, act, choose, points)):
             seconds[index] += took * act.count / act.made
-    return seconds
+    heads = (_head(config, choose, point.batch if point.kind == "decode" else 1) for point in points)
+    return [layers + head for layers, head in zip(seconds, heads, strict=True)]
 
 
 def _parts(config: Any) -> list[tuple[Any, int]]:
