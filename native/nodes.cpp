@@ -38,7 +38,10 @@ std::vector<Node>& all() {
 
 int count() { return std::max<int>(1, static_cast<int>(all().size())); }
 
-int find(const std::string& folder) { return all() = look(folder), count(); }
+int find(const std::string& folder) {
+    all() = look(folder);
+    return count();
+}
 
 #if defined(SYS_set_mempolicy) && defined(SYS_move_pages)
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import tokenizers
-from hostile import processor_seconds, uncollected
+from hostile import frozen, processor_seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_tokenizers import TEXTS, byte_level_library, gguf, gguf_fields
@@ -45,7 +45,7 @@ def test_deepseek_v3_cuts_as_its_own_tokenizer_does():
 def test_a_big_vocabulary_loads_about_as_fast_as_the_library_loads_it():
     fields, text = gguf(deepseek_fields()), deepseek_json()
     loads = (lambda: load_tokenizer(fields)), (lambda: read_json(text))
-    with uncollected():
+    with frozen():
         own, library = (min(processor_seconds(load) for _ in range(3)) for load in loads)
     assert own < 2 * library, (own, library)
 

@@ -23,7 +23,7 @@ NOT_UTF8 = [b"\xff", b"\xc3", b"\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\
 def check_limits(action: Callable[[], object]) -> None:
     """Time and memory apart, as tracing takes time. A yardstick between the runs tells a slow reader from a processor
     that others slow down; the quickest of three runs counts."""
-    with uncollected():
+    with frozen():
         taken, yard = (min(times) for times in zip(*(timed_beside_yardstick(action) for _ in range(3)), strict=True))
     assert taken < 20 * yard, f"took {taken:.2f} s; two million numbers were added in {yard:.3f} s"
     with within_200_mb(), suppress(DivebellError):
@@ -43,7 +43,7 @@ def processor_seconds(action: Callable[[], object]) -> float:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def frozen() -> Iterator[None]:
     """What the tests have made so far is kept from the garbage collector, whose rounds would count as the time of what
     runs meanwhile."""
     gc.freeze()

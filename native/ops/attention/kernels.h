@@ -1,7 +1,8 @@
 #pragma once
 
-// Scores: a block of R query rows and K keys keeps R * K sums in registers (12 of 16 registers do better than 8, which wait
-// for each other); a step along the head loads R + K vectors for R * K fma. Their lanes are added at the end by a tree that leaves one score in each lane.
+// Scores: a block of R query rows and K keys keeps R * K sums in registers (12 of 16 registers do better than 8, which
+// wait for each other); a step along the head loads R + K vectors for R * K fma. Their lanes are added at the end by a
+// tree that leaves one score in each lane.
 // Values: R rows by C vectors of sums stay in registers while all keys pass: C loads and R broadcasts for R * C fma.
 
 #include <cmath>
