@@ -59,13 +59,13 @@ def test_the_loss_is_the_formula_in_float64(monkeypatch):
     own, base = ([torch.from_numpy(random.normal(-2, 1, s.learned)) for s in samples] for _ in range(2))
 
     @contextmanager
-    def without_adapters():
+    def as_it_began():
         bare.append(True)
         yield
         bare.pop()
 
     monkeypatch.setattr(dpo, "log_probabilities", lambda trainee, pack: base if bare else own)
-    sums = Dpo(Settings(beta=BETA)).loss(SimpleNamespace(without_adapters=without_adapters), PAIRS)
+    sums = Dpo(Settings(beta=BETA)).loss(SimpleNamespace(as_it_began=as_it_began), PAIRS)
     place = {id(sample): i for i, sample in enumerate(samples)}
     margins = margins_of(lambda s: own[place[id(s)]].sum().item(), lambda s: base[place[id(s)]].sum().item())
     assert sums["loss"].item() == pytest.approx(loss_of(margins), rel=1e-12)
@@ -110,7 +110,7 @@ def test_the_base_is_what_the_adapters_were_added_to(tiny):
         trained = Lora(rank=4).attach(trainee)
         [p.normal_(0, 0.05) for key, p in trained.items() if ".lora_B." in key]
         changed = trainee.logits(ids)
-        with trainee.without_adapters():
+        with trainee.as_it_began():
             assert torch.equal(trainee.logits(ids), before)
         assert torch.equal(trainee.logits(ids), changed)
     assert (changed - before).abs().max() > 0.01

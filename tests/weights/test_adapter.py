@@ -60,6 +60,9 @@ def test_what_we_write_is_read(tmp_path):
             0.5,
         ),
         ({"alpha_pattern": {"^self_attn.q_proj": 4, "model.layers.1.self_attn.q_proj": 5}}, 2, 3.0),
+        ({"target_parameters": ["q_proj.weight"], "alpha_pattern": {"q_proj": 4}}, 2, 3.0),
+        ({"target_parameters": ["q_proj.weight"], "alpha_pattern": {"q_proj.weight": 4}}, 2, 2.0),
+        ({"target_parameters": "q_proj.weight", "alpha_pattern": {"q_proj": 4}}, 2, 2.0),
     ],
 )
 def test_single_modules_may_have_another_rank_and_alpha(fields, rank, scale, tmp_path):

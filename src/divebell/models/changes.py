@@ -106,7 +106,7 @@ def _stack(file: AdapterFile, name: str, pair: Pair, stack: Mapping[str, Paramet
         problem = f"{name} changes {_size(found)} numbers of each expert"
         raise _foreign(file, f"{problem}, the model has {2 * width}x{hidden} and {hidden}x{width}")
     fused = found == (2 * width, hidden)
-    module = f"{name.removesuffix('.base_layer')}.{'gate_up_proj' if fused else 'down_proj'}"
+    module = stack_name(name, fused)
     _check_rank(file, module, len(pair.a), experts * file.rank(module))
     a = pair.a.reshape(experts, -1, pair.a.shape[1])
     b = np.ascontiguousarray(pair.b.reshape(len(pair.b), -1, experts).transpose(2, 0, 1))
@@ -118,6 +118,11 @@ def _stack(file: AdapterFile, name: str, pair: Pair, stack: Mapping[str, Paramet
         for e in range(experts)
         if b[e, rows].any()
     }
+
+
+def stack_name(module: str, fused: bool) -> str:
+    """What a config calls a layer's stack of gates and ups, or of downs, whatever peft's layers around it."""
+    return f"{module.removesuffix('.base_layer')}.{'gate_up_proj' if fused else 'down_proj'}"
 
 
 def _check_rank(file: AdapterFile, name: str, found: int, told: int) -> None:

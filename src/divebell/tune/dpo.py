@@ -1,5 +1,5 @@
 """Direct preference optimisation (arXiv 2305.18290): the answers that people prefer become likelier than the others,
-as seen from the base, which is the same model without its adapters."""
+as seen from the base, which is the model that the run began with."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ class Dpo(Objective):
 
         A margin is beta times how much more the chosen answer's ln p has grown over the base than the rejected one's.
         """
-        with torch.no_grad(), trainee.without_adapters():
+        with torch.no_grad(), trainee.as_it_began():
             base = _ln_p(trainee, pairs)
         chosen, rejected = (_ln_p(trainee, pairs) - base).unbind(1)
         margins = self._beta * (chosen - rejected)

@@ -30,7 +30,7 @@ _LEAST_DEVIATION = 1e-6  # of rewards; where all are alike there is nothing to p
 class Answer:
     """rewards: by rule. advantage: over the others to the same prompt, in their deviations.
 
-    drawn, base: (learned,) float32, ln p of its tokens when it was drawn, and without adapters.
+    drawn, base: (learned,) float32, ln p of its tokens when it was drawn, and by the model that the run began with.
     """
 
     sample: Sample
@@ -100,7 +100,7 @@ class Grpo(Objective):
     def _remember(self, pack: Sequence[Answer]) -> None:
         samples = [answer.sample for answer in pack]
         drawn = log_probabilities(self._trainee, samples)
-        with self._trainee.without_adapters():
+        with self._trainee.as_it_began():
             base = log_probabilities(self._trainee, samples)
         for answer, own, unadapted in zip(pack, drawn, base, strict=True):
             answer.drawn, answer.base = own, unadapted

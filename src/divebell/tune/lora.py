@@ -28,11 +28,9 @@ class LowRank:
     a: (rank * experts, columns), expert after expert. b: (rows, rank * experts), the experts of each rank side by side.
     """
 
-    def __init__(self, rows: int, columns: int, rank: int, scale: float, experts: int = 1):
+    def __init__(self, a: torch.Tensor, b: torch.Tensor, scale: float, experts: int = 1):
+        self.a, self.b = torch.nn.Parameter(a), torch.nn.Parameter(b)
         self.scale, self.experts = scale, experts
-        self.a = torch.nn.Parameter(torch.empty(rank * experts, columns))
-        self.b = torch.nn.Parameter(torch.zeros(rows, rank * experts))
-        torch.nn.init.kaiming_uniform_(self.a, a=sqrt(5))
 
     def __call__(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return self._added(x, y, self.a, self.b)
@@ -76,34 +74,35 @@ class Lora:
 
     def attach(self, trainee: Trainee) -> dict[str, torch.nn.Parameter]:
         """What is trained, by its name in peft's files."""
-        self._rows = _gguf_rows(trainee)
+        self.rows = _gguf_rows(trainee)  # by module; of what is not there they are those of Hugging Face
         self._adapters: dict[str, LowRank] = {}
         self._stacks: dict[str, tuple[int, list[int]]] = {}  # by module: how many experts, and which are trained
-        for name, parameter in trainee.parameters.items():
+        for parameter in trainee.parameters.values():
             if parameter.kind in self.kinds:
-                self._attach(trainee, name, parameter)
+                self._attach(trainee, parameter)
         return {
             f"{module}.lora_{part}.weight": getattr(adapter, part.lower())
             for module, adapter in self._adapters.items()
             for part in "AB"
         }
 
-    def _attach(self, trainee: Trainee, name: str, parameter: Parameter) -> None:
-        own, _, part = name.rpartition(".")
-        if parameter.is_stack:
-            self._attach_experts(trainee, own, part, parameter)
-        elif part in _SPLIT:
-            self._attach_split(trainee, f"{own}.")
-        elif len(parameter.shape) == 2:
-            trainee.weights[name].adapter = self._new(_module(parameter), *parameter.shape)
-
-    def _attach_experts(self, trainee: Trainee, own: str, part: str, parameter: Parameter) -> None:
-        if part == "up":  # with the gate
+    def _attach(self, trainee: Trainee, parameter: Parameter) -> None:
+        own, _, part = parameter.name.rpartition(".")
+        module = self.module(parameter)
+        if not module or (parameter.is_stack and part == "up"):  # which goes with the gate
             return
+        if parameter.is_stack:
+            self._attach_experts(trainee, module, parameter)
+        elif part in _SPLIT:
+            self._attach_split(trainee, module, f"{own}.")
+        elif len(parameter.shape) == 2:
+            trainee.weights[parameter.name].adapter = self._adapter(module, *parameter.shape)
+
+    def _attach_experts(self, trainee: Trainee, module: str, parameter: Parameter) -> None:
         (experts, rows, columns), kept = parameter.shape, self._kept(parameter)
+        own, _, part = parameter.name.rpartition(".")
         fused = part == "gate"
-        module = parameter.hf.split(".{e}.")[0] + (".base_layer" if fused else "")
-        adapter = self._new(module, rows * (1 + fused), columns, len(kept))
+        adapter = self._adapter(module, rows * (1 + fused), columns, len(kept))
         self._stacks[module] = experts, list(kept)
         for index, each in enumerate(("gate", "up") if fused else ("down",)):
             taken = slice(index * rows, (index + 1) * rows)
@@ -111,15 +110,30 @@ class Lora:
             for place, expert in enumerate(kept):
                 weights[expert].adapter = adapter.of_expert(place, taken)
 
-    def _attach_split(self, trainee: Trainee, prefix: str) -> None:
+    def _attach_split(self, trainee: Trainee, module: str, prefix: str) -> None:
         up = trainee.ups[prefix]
         rows = sum(w.shape[1] for w in up.keys) + sum(w.shape[0] for w in up.values)
-        up.adapter = up.adapter or self._new(f"model.{prefix}self_attn.kv_b_proj", rows, up.rank)
+        up.adapter = self._adapter(module, rows, up.rank)
 
-    def _new(self, module: str, rows: int, columns: int, experts: int = 1) -> LowRank:
-        adapter = LowRank(rows, columns, self.rank, self.alpha / self.rank, experts)
-        self._adapters[module] = adapter
-        return adapter
+    def module(self, parameter: Parameter) -> str | None:
+        """peft's name of what adapts it; None where nothing does."""
+        own, _, part = parameter.name.rpartition(".")
+        if parameter.is_stack:
+            return parameter.hf.split(".{e}.")[0] + (".base_layer" if part == "gate" else "")
+        if part in _SPLIT:
+            return f"model.{own}.self_attn.kv_b_proj"
+        return parameter.hf and parameter.hf.removesuffix(".weight")
+
+    def _adapter(self, module: str, rows: int, columns: int, experts: int = 1) -> LowRank:
+        """The one that a module has."""
+        if module not in self._adapters:
+            self._adapters[module] = self.begin(module, rows, columns, experts)
+        return self._adapters[module]
+
+    def begin(self, module: str, rows: int, columns: int, experts: int) -> LowRank:
+        a, b = torch.empty(self.rank * experts, columns), torch.zeros(rows, self.rank * experts)
+        torch.nn.init.kaiming_uniform_(a, a=sqrt(5))
+        return LowRank(a, b, self.alpha / self.rank, experts)
 
     def place(self, kind: str, folder: Path) -> Path:
         """The file that `save` leaves last."""
@@ -131,10 +145,10 @@ class Lora:
         out.mkdir(exist_ok=True)
         tensors = {}
         for module, adapter in self._adapters.items():
-            order, (a, b) = self._rows.get(module, slice(None)), self._whole(module, adapter)
+            order, (a, b) = self.rows.get(module, slice(None)), self._whole(module, adapter)
             tensors[f"base_model.model.{module}.lora_A.weight"] = a.numpy()
             tensors[f"base_model.model.{module}.lora_B.weight"] = b[order].numpy()
-        write_adapter(out, self._config(trainee), tensors)
+        write_adapter(out, self.config(trainee), tensors)
         return out
 
     def _whole(self, module: str, adapter: LowRank) -> tuple[torch.Tensor, torch.Tensor]:
@@ -147,7 +161,8 @@ class Lora:
         whole_a[kept], whole_b[..., kept] = a.unflatten(0, (len(kept), -1)), b.unflatten(1, (-1, len(kept)))
         return whole_a.flatten(0, 1), whole_b.flatten(1)
 
-    def _config(self, trainee: Trainee) -> dict[str, Any]:
+    def config(self, trainee: Trainee) -> dict[str, Any]:
+        """As adapter_config.json has it."""
         modules, parameters = _targets(trainee, list(self._adapters))
         return {
             "peft_type": "LORA",
@@ -161,10 +176,6 @@ class Lora:
             "target_parameters": parameters or None,
             "inference_mode": True,
         }
-
-
-def _module(parameter: Parameter) -> str:
-    return parameter.hf.removesuffix(".weight")
 
 
 def _targets(trainee: Trainee, modules: list[str]) -> tuple[list[str], list[str]]:

@@ -40,6 +40,7 @@ class Trainee:
         self.parameters: dict[str, Parameter] = binding.parameters
         self.weights, self.vectors, self.ups = binding.weights, binding.vectors, binding.ups
         self.numbers = binding.numbers
+        self._begun = [None for _ in self._bearers()]
 
     def hidden(self, sequences: Sequence[np.ndarray]) -> torch.Tensor:
         """Rows after the final norm, (T, d), of whole sequences of token ids side by side; none sees another's."""
@@ -50,19 +51,27 @@ class Trainee:
         """(T, vocabulary)"""
         return self.model.logits(self.hidden(sequences))
 
+    def begin(self) -> None:
+        """Tuning begins with the adapters that there are now."""
+        self._begun = [bearer.adapter for bearer in self._bearers()]
+
     @contextmanager
-    def without_adapters(self) -> Iterator[None]:
-        """For as long as this lasts it is the base that the adapters were added to."""
-        lists = (weight if isinstance(weight, list) else [weight] for weight in self.weights.values())
-        bearers = [*chain.from_iterable(lists), *self.ups.values()]
-        adapters = [bearer.adapter for bearer in bearers]
-        for bearer in bearers:
-            bearer.adapter = None
+    def as_it_began(self) -> Iterator[None]:
+        """For as long as this lasts it is the model that is tuned: without adapters, or with those before `begin`."""
+        adapters = [bearer.adapter for bearer in self._bearers()]
+        self._bear(self._begun)
         try:
             yield
         finally:
-            for bearer, adapter in zip(bearers, adapters, strict=True):
-                bearer.adapter = adapter
+            self._bear(adapters)
+
+    def _bearers(self) -> list[Weight | UpProjections]:
+        lists = (weight if isinstance(weight, list) else [weight] for weight in self.weights.values())
+        return [*chain.from_iterable(lists), *self.ups.values()]
+
+    def _bear(self, adapters: Sequence[ops.Adapter | None]) -> None:
+        for bearer, adapter in zip(self._bearers(), adapters, strict=True):
+            bearer.adapter = adapter
 
     def hidden_ahead(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> torch.Tensor:
         """Rows of the MTP layer, of each token but the last of its sequence. hidden: what `hidden` gave for them."""

@@ -19,6 +19,7 @@ from divebell.models.write import check_room
 from divebell.text.chat import load_chat
 from divebell.text.tokenizer import load_tokenizer
 from divebell.tune.blank import Blank
+from divebell.tune.continued import Continued
 from divebell.tune.data import Speaker, read_texts
 from divebell.tune.dpo import Dpo
 from divebell.tune.experts import experts_of
@@ -36,6 +37,7 @@ from divebell.tune.settings import METHODS, TARGETS, TASK_EXPERTS, Settings
 from divebell.tune.state import restore_state, save_state
 from divebell.tune.teacher import Teacher
 from divebell.tune.whole import Texts, Whole
+from divebell.weights.adapter import CONFIG, WEIGHTS, read_adapter
 from divebell.weights.checkpoint import Checkpoint, open_checkpoint
 from divebell.weights.mapped import draft
 from divebell.weights.pull import resolve
@@ -182,8 +184,16 @@ class Run:
         if name in ("full", "new"):
             return Full("router" in self.settings.targets)
         weights = "bf16" if name == "lora" else "stored"
+        if self.settings.adapter:
+            return self._continued(self.settings.adapter, weights)
         kinds = tuple("experts" if target == TASK_EXPERTS else target for target in self.settings.targets)
         return Lora(self.settings.rank, self.settings.alpha, kinds, weights)
+
+    def _continued(self, folder: Path, weights: str) -> Continued:
+        method = Continued(read_adapter(folder), weights)
+        method.check(self.checkpoint)
+        self._told |= {"adapter_sha256": [sha256_of(folder / file) for file in (CONFIG, WEIGHTS)]}
+        return method
 
     def _choose_experts(self) -> None:
         """Reads the model, if it fits with one expert of each layer."""
@@ -212,6 +222,7 @@ class Run:
         if not numbers:
             raise BadInput(f"the model has nothing of {', '.join(own.targets)}; known targets: {', '.join(TARGETS)}")
         further = self.objective.memory(models.describe(self.checkpoint), [*self.training, *self.held_out])
+        further |= {"adapter": 4 * numbers} if own.adapter else {}
         whole = plan(self.checkpoint, self.method.weights, numbers, passes, self.training, own, self._ram, further)
         whole.check(self._ram)
         return whole

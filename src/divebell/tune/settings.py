@@ -26,7 +26,8 @@ _GRPO_ALONE = ("rewards", "group", "answer_tokens", "clip", "updates")
 _FULL_ALONE = ("mtp", "balance", "sequence_balance")
 _NOT_BELOW_0 = (*_FULL_ALONE, "seed")
 _OF_SOME = {"beta": ("dpo", "grpo"), "tokenizer": ("new",)}  # others have no use for them
-_OF_SOME |= {"expert_share": ("lora", "qlora")}
+_OF_SOME |= {"expert_share": ("lora", "qlora"), "adapter": ("lora", "qlora", "dpo", "grpo")}
+_OF_ADAPTERS = ("rank", "alpha", "targets")
 _OF_SOME |= dict.fromkeys(("teacher", "labels"), _OF_TEACHERS)
 _OF_SOME |= dict.fromkeys(_GRPO_ALONE, ("grpo",)) | dict.fromkeys(_FULL_ALONE, ("full", "new"))
 
@@ -54,6 +55,8 @@ class Settings:
         for new
     optimizer
         adamw or muon
+    adapter
+        lora, qlora, dpo, grpo: a folder with an adapter of the model to go on from, with its rank, alpha and targets
     rank
         of an adapter's matrices
     alpha
@@ -104,6 +107,7 @@ class Settings:
     context: int = 1024
     rate: float | None = None
     optimizer: str = "adamw"
+    adapter: Path | None = None
     rank: int = 16
     alpha: float = 32.0
     teacher: str | None = None
@@ -129,6 +133,9 @@ class Settings:
         for name, methods in _OF_SOME.items():
             if method not in methods and getattr(self, name) != getattr(type(self), name):
                 raise BadInput(f"{name} is given, and {method} has no use for it; it is for {' and '.join(methods)}")
+        for name in _OF_ADAPTERS if self.adapter else ():
+            if getattr(self, name) != getattr(type(self), name):
+                raise BadInput(f"{name} is given beside an adapter to go on from, which has its own; leave {name} out")
         self._check_numbers()
         self._check_names()
         self._check_targets(method)

@@ -48,39 +48,51 @@ class Pair:
 
 
 class AdapterFile:
-    """A folder's adapter. pairs: by peft's module names, such as "model.layers.0.self_attn.q_proj"."""
+    """A folder's adapter. pairs: by peft's module names, such as "model.layers.0.self_attn.q_proj". config: as read."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], pairs: Mapping[str, Pair]):
-        self.folder, self.pairs, self._config = folder, pairs, config
+        self.folder, self.pairs, self.config = folder, pairs, config
         self._patterns = {name: _pattern(folder, name, config.get(name)) for name in ("rank_pattern", "alpha_pattern")}
 
     @property
     def base(self) -> str | None:
         """The model that it says it is for."""
-        return self._config.get("base_model_name_or_path")
+        return self.config.get("base_model_name_or_path")
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        return sum(pair.a.size + pair.b.size for pair in self.pairs.values())
 
     def rank(self, module: str) -> int:
         """Raises BadFile where the config gives none that can be."""
-        rank = self._matched("rank_pattern", module, self._config.get("r", 8))
+        rank = self._matched("rank_pattern", module, self.config.get("r", 8))
         if type(rank) is not int or not 1 <= rank <= MOST_RANK:
             raise BadFile(self.folder / CONFIG, "r", f"is {brief(rank)} for {module}; it must be 1 to {MOST_RANK}")
         return rank
 
     def scale(self, module: str) -> float:
         """alpha / r, or alpha / sqrt(r) where the config asks for it (rsLoRA, arXiv 2312.03732)."""
-        alpha = self._matched("alpha_pattern", module, self._config.get("lora_alpha", 8))
+        alpha = self._matched("alpha_pattern", module, self.config.get("lora_alpha", 8))
         if type(alpha) not in (int, float) or not abs(alpha) <= MOST_ALPHA:
             raise BadFile(self.folder / CONFIG, "lora_alpha", f"is {brief(alpha)} for {module}; it must be a number")
         rank = self.rank(module)
-        return alpha / (sqrt(rank) if self._config.get("use_rslora") else rank)
+        return alpha / (sqrt(rank) if self.config.get("use_rslora") else rank)
 
     def _matched(self, field: str, module: str, default: Any) -> Any:
         """As peft matches: the first pattern that is the end of the name, whole parts of it."""
+        module = self._targeted(module)
         for pattern, value in self._patterns[field].items():
             anchored = pattern.removeprefix("^")
             if fnmatchcase(module, anchored) or (anchored == pattern and fnmatchcase(module, f"*.{pattern}")):
                 return value
         return default
+
+    def _targeted(self, module: str) -> str:
+        """With the parameter's name behind it, where peft was told to target that and no module."""
+        own, targets = f"{module}.weight", self.config.get("target_parameters")
+        listed = targets if isinstance(targets, list) else []
+        return own if any(own == target or own.endswith(f".{target}") for target in listed) else module
 
 
 def read_adapter(folder: "Path | str") -> AdapterFile:
