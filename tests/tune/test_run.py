@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import checkpoints
 import numpy as np
 import pytest
 import torch
@@ -106,6 +107,16 @@ def test_a_killed_run_continues_on_the_same_curve(method, kills, model, tmp_path
     if len(losses(broken)) < STEPS or not (broken / "loss.png").exists():
         assert started(broken, -1) == 0
     assert losses(broken) == losses(whole)
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "dpo", "grpo"])
+def test_tokens_that_the_model_has_not_are_refused(method, tmp_path):
+    """As of a tokenizer that was given more of them."""
+    model = talker(tmp_path / "model")
+    checkpoints.save("llama", model, vocab_size=40)
+    data = ROWS[method](tmp_path / "rows.jsonl")
+    with pytest.raises(BadInput, match=r"rows have token \d+ \('.+'\), and the model has 0 to 39"):
+        Run(method, str(model), data, replace(QUICK, answer_tokens=8) if method == "grpo" else QUICK)
 
 
 def test_what_cannot_be_done_is_refused_before_it_begins(model, data, tmp_path):

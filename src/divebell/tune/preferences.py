@@ -29,6 +29,10 @@ class Preference:
         return self.chosen.learned + self.rejected.learned
 
     @property
+    def highest(self) -> int:
+        return max(self.chosen.highest, self.rejected.highest)
+
+    @property
     def terms(self) -> int:
         return 1
 

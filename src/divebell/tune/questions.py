@@ -28,6 +28,10 @@ class Question:
         return len(self.ids) + self.most
 
     @property
+    def highest(self) -> int:
+        return max(self.ids)
+
+    @property
     def learned(self) -> int:
         return self.most
 

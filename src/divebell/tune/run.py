@@ -83,6 +83,7 @@ class Run:
         if settings.teacher:
             self.objective.aim = Teacher(settings.teacher, self._tokenizer, settings.labels)
         self.training, self.held_out = self._samples()
+        self._check_tokens()
         self._told |= {"data_sha256": [sha256_of(file) for file in [*self._files, *filter(None, [settings.held_out])]]}
         self.method, self.trainee = self._method(method), None
         self._ram = parse_bytes(ram) if ram else int(available_memory() * 0.9)
@@ -179,6 +180,14 @@ class Run:
         pairs = list(zip(files, held_out, strict=True))
         kept = [row for rows, count in pairs for row in rows[: len(rows) - count]]
         return kept, [row for rows, count in pairs for row in rows[len(rows) - count :]]
+
+    def _check_tokens(self) -> None:
+        """A tokenizer may have been given more tokens than the model has."""
+        known = models.describe(self.checkpoint).vocabulary
+        if (highest := max(row.highest for row in [*self.training, *self.held_out])) >= known:
+            named = f"{highest} ({self._tokenizer.decode([highest], skip_special_tokens=False)!r})"
+            told = f"rows have token {named}, and the model has 0 to {known - 1}"
+            raise BadInput(f"{told}; leave that out of the rows, or give the model a tokenizer of its own tokens")
 
     def _method(self, name: str) -> Full | Lora:
         if name in ("full", "new"):

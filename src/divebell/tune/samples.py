@@ -21,6 +21,11 @@ class Sample:
         return int(self.trained[1:].sum())
 
     @property
+    def highest(self) -> int:
+        """Of its tokens."""
+        return int(self.ids.max())
+
+    @property
     def terms(self) -> int:
         """How many the loss is a mean over."""
         return self.learned
