@@ -11,14 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from divebell.config import format_bytes
 from divebell.engine.machine import gmac_per_s
+from divebell.tune.record import recorded
 from divebell.tune.run import Run
 
 _RECENT = 10  # steps that the speed is told from
 
 
 def watched(run: Run, out: Path) -> dict[str, Any]:
-    """Trains to the end. What the objective shows, held_out: first and last; share_of_floor: of the machine's
-    multiply-adds in bfloat16."""
+    """Trains to the end. What the objective shows, held_out: first and last of the whole run; tokens_per_s and what
+    follows: since it was gone on with; share_of_floor: of the machine's multiply-adds in bfloat16."""
     floor, rows, shown = gmac_per_s("bf16") * 1e9, [], run.objective.shown
     with _bar() as bar:
         task = bar.add_task("", total=run.steps, figures="loading")
@@ -29,7 +30,8 @@ def watched(run: Run, out: Path) -> dict[str, Any]:
             if "held_out" in row and not bar.console.is_terminal:  # a log has no bar
                 told = f"step {row['step'] + 1} of {run.steps}  {line}  held out {row['held_out']:.4f}"
                 bar.console.print(told, soft_wrap=True)
-    return {"out": out, "result": run.result, "steps": run.steps} | (_summary(rows, shown) if rows else {})
+    own = {"out": out, "result": run.result, "steps": run.steps} | _ends(recorded(out), (*shown, "held_out"))
+    return own | (_speeds(rows) if rows else {})
 
 
 def _unless_interrupted(rows: Iterator[dict]) -> Iterator[dict]:
@@ -65,9 +67,12 @@ def _line(row: dict, figures: dict, shown: Sequence[str]) -> str:
     return f"{own}  {speed}  {format_bytes(peak_memory())}"
 
 
-def _summary(rows: list[dict], shown: Sequence[str]) -> dict[str, Any]:
-    known = {name: [row[name] for row in rows if name in row] for name in (*shown, "held_out")}
-    ends = {name: [round(values[0], 4), round(values[-1], 4)] for name, values in known.items() if values}
+def _ends(rows: list[dict], names: Sequence[str]) -> dict[str, list[float]]:
+    known = {name: [row[name] for row in rows if name in row] for name in names}
+    return {name: [round(values[0], 4), round(values[-1], 4)] for name, values in known.items() if values}
+
+
+def _speeds(rows: list[dict]) -> dict[str, Any]:
     speed = sum(row["tokens"] for row in rows) / sum(row["seconds"] for row in rows)
     share = rows[-1]["share_of_floor"] * speed / rows[-1]["tokens_per_s"]
-    return ends | {"tokens_per_s": round(speed, 1), "share_of_floor": round(share, 4), "peak_memory": peak_memory()}
+    return {"tokens_per_s": round(speed, 1), "share_of_floor": round(share, 4), "peak_memory": peak_memory()}

@@ -49,18 +49,12 @@ class Record:
 
     def begin(self, step: int) -> None:
         """Forgets lines of steps from `step` on: they were run, but not saved."""
-        kept = [line for line in self.rows() if line["step"] < step]
+        kept = [line for line in recorded(self.folder) if line["step"] < step]
         self._write(METRICS, "".join(json.dumps(line) + "\n" for line in kept))
 
     def add(self, figures: dict[str, Any]) -> None:
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(figures) + "\n")
-
-    def rows(self) -> list[dict[str, Any]]:
-        """What was recorded; a last line that is cut short is left out."""
-        path = self.folder / METRICS
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-        return [json.loads(line) for line in lines]
 
     def plot(self, name: str, unit: str) -> None:
         """NAME.png: a figure of each step, and of the held-out rows where there are any."""
@@ -69,7 +63,7 @@ class Record:
         matplotlib.use("Agg")
         from matplotlib import pyplot
 
-        rows = self.rows()
+        rows = recorded(self.folder)
         figure, axes = pyplot.subplots(figsize=(7, 4))
         for key, label in ((name, "training"), ("held_out", "held out")):
             if points := [(row["step"], row[key]) for row in rows if key in row]:
@@ -103,3 +97,10 @@ class Record:
     def _write(self, name: str, text: str) -> None:
         with draft(self.folder / name) as part:
             part.write_text(text, encoding="utf-8")
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """The figures of a run's steps until now; a last line that is cut short is left out."""
+    path = folder / METRICS
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+    return [json.loads(line) for line in lines]
