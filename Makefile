@@ -10,7 +10,9 @@ PYTHON ?= python3
 MODEL ?= smollm2-135m
 BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt scripts/environment.py $(shell find native -name '*.cpp' -o -name '*.h')
-KERNEL_TESTS := tests/ops tests/weights tests/models tests/engine
+# Of the tests of weights those where kernels are at work; the others are of Python alone.
+NATIVE_TESTS := tests/ops $(patsubst %,tests/weights/test_%.py,arrangement lanes panels quantize)
+KERNEL_TESTS := $(NATIVE_TESTS) tests/models tests/engine
 # Two tests at a time, each computing on one core where torch does: what one of them waits for, the other uses.
 PARALLEL := -n 2 --dist worksteal
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
@@ -45,7 +47,7 @@ kernels: .venv/installed-test
 	done
 
 asan: .venv/installed-test
-	scripts/asan.sh $(PARALLEL) tests/ops tests/weights
+	scripts/asan.sh $(PARALLEL) $(NATIVE_TESTS)
 
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/peers.py
