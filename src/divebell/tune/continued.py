@@ -58,6 +58,7 @@ class Continued(Lora):
         return None
 
     def begin(self, module: str, rows: int, columns: int, experts: int) -> LowRank:
+        """As the file has it."""
         pair = self._begun.pairs[module]
         a, b = torch.from_numpy(pair.a.astype(np.float32)), torch.empty(rows, pair.b.shape[1])
         b[self.rows.get(module, slice(None))] = torch.from_numpy(pair.b.astype(np.float32))

@@ -131,6 +131,7 @@ class Lora:
         return self._adapters[module]
 
     def begin(self, module: str, rows: int, columns: int, experts: int) -> LowRank:
+        """One that changes nothing yet."""
         a, b = torch.empty(self.rank * experts, columns), torch.zeros(rows, self.rank * experts)
         torch.nn.init.kaiming_uniform_(a, a=sqrt(5))
         return LowRank(a, b, self.alpha / self.rank, experts)

@@ -27,9 +27,9 @@ _FULL_ALONE = ("mtp", "balance", "sequence_balance")
 _NOT_BELOW_0 = (*_FULL_ALONE, "seed")
 _OF_SOME = {"beta": ("dpo", "grpo"), "tokenizer": ("new",)}  # others have no use for them
 _OF_SOME |= {"expert_share": ("lora", "qlora"), "adapter": ("lora", "qlora", "dpo", "grpo")}
-_OF_ADAPTERS = ("rank", "alpha", "targets")
 _OF_SOME |= dict.fromkeys(("teacher", "labels"), _OF_TEACHERS)
 _OF_SOME |= dict.fromkeys(_GRPO_ALONE, ("grpo",)) | dict.fromkeys(_FULL_ALONE, ("full", "new"))
+_OF_ADAPTERS = ("rank", "alpha", "targets")  # which one to go on from has itself
 
 
 @dataclass(frozen=True, kw_only=True)
