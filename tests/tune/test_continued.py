@@ -112,7 +112,7 @@ def test_preferences_go_on_from_what_was_imitated(tmp_path):
     settings = Settings(adapter=tmp_path / "first" / "adapter", steps=4, batch=8, context=64, pack=256, rate=1e-2)
     run = Run("dpo", str(model), pairs, settings)
     assert run.plan.trained == read_adapter(settings.adapter).count
-    assert run.plan.memory["adapter"] == 4 * run.plan.trained
+    assert run.plan.memory["adapter"] == 8 * run.plan.trained
     figures = list(run.train(tmp_path / "second"))
     assert figures[0]["loss"] == pytest.approx(np.log(2), abs=1e-5)
     assert figures[-1]["loss"] < 0.6

@@ -10,7 +10,7 @@ import torch
 from divebell import models
 from divebell.errors import BadInput
 from divebell.models.changes import KINDS, changes, stack_name
-from divebell.models.parameter import Parameter
+from divebell.models.parameter import Parameter, pairs_of_halves
 from divebell.tune.lora import Lora, LowRank
 from divebell.tune.model import Trainee
 from divebell.weights.adapter import AdapterFile
@@ -24,7 +24,6 @@ class Continued(Lora):
     def __init__(self, begun: AdapterFile, weights: str):
         super().__init__(kinds=KINDS, weights=weights)
         self._begun = begun
-        self._stack_names: dict[str, str] = {}
 
     def check(self, checkpoint: Any) -> None:
         """Mismatch for an adapter of another model, BadInput where it is laid out as none that is trained here."""
@@ -49,20 +48,26 @@ class Continued(Lora):
 
     def _stack(self, module: str, parameter: Parameter) -> str | None:
         """Of two stacks peft calls the one that it wraps first "base_layer"; where there is one, none is called so."""
-        fused, (rows, columns) = parameter.name.endswith(".gate"), parameter.shape[1:]
+        fused, (rows, columns) = _fused(parameter), parameter.shape[1:]
         for name in (module.removesuffix(".base_layer") + end for end in ("", ".base_layer")):
             pair = self._begun.pairs.get(name)
             if pair and (len(pair.b), pair.a.shape[1]) == (rows * (1 + fused), columns):
-                self._stack_names[name] = stack_name(name, fused)
                 return name
         return None
 
-    def begin(self, module: str, rows: int, columns: int, experts: int) -> LowRank:
-        """As the file has it."""
-        pair = self._begun.pairs[module]
-        a, b = torch.from_numpy(pair.a.astype(np.float32)), torch.empty(rows, pair.b.shape[1])
-        b[self.rows.get(module, slice(None))] = torch.from_numpy(pair.b.astype(np.float32))
-        return LowRank(a, b, self._begun.scale(self._stack_names.get(module, module)), experts)
+    def begin(self, module: str, parameter: Parameter, rows: int, columns: int, experts: int) -> LowRank:
+        """As the file has it, with rows as the model's has them."""
+        pair, named = self._begun.pairs[module], module
+        if parameter.is_stack:
+            named = stack_name(module, _fused(parameter))
+        order = pairs_of_halves(parameter.paired, rows) if parameter.paired else slice(None)
+        a, b = (torch.from_numpy(part.astype(np.float32)) for part in (pair.a, pair.b[order]))
+        return LowRank(a, b, self._begun.scale(named), experts)
 
     def config(self, trainee: Trainee) -> dict[str, Any]:
         return dict(self._begun.config) | {"base_model_name_or_path": str(trainee.checkpoint.path)}
+
+
+def _fused(stack: Parameter) -> bool:
+    """Whether it is the gates, which are one stack with the ups."""
+    return stack.name.endswith(".gate")

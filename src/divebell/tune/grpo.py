@@ -102,8 +102,8 @@ class Grpo(Objective):
         drawn = log_probabilities(self._trainee, samples)
         with self._trainee.as_it_began():
             base = log_probabilities(self._trainee, samples)
-        for answer, own, unadapted in zip(pack, drawn, base, strict=True):
-            answer.drawn, answer.base = own, unadapted
+        for answer, own, begun in zip(pack, drawn, base, strict=True):
+            answer.drawn, answer.base = own, begun
 
     def loss(self, trainee: Trainee, answers: Sequence[Answer]) -> dict[str, torch.Tensor]:
         """Sums over the answers of beta * kl - gain, of kl, of how much was clipped (all means over an answer's

@@ -10,10 +10,11 @@ from math import prod, sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from divebell.models.parameter import Parameter
+from divebell.models.parameter import Parameter, pairs_of_halves
 from divebell.ops.torch import Adapter
 from divebell.tune.model import Trainee
 from divebell.tune.settings import KINDS
@@ -74,7 +75,6 @@ class Lora:
 
     def attach(self, trainee: Trainee) -> dict[str, torch.nn.Parameter]:
         """What is trained, by its name in peft's files."""
-        self.rows = _gguf_rows(trainee)  # by module; of what is not there they are those of Hugging Face
         self._adapters: dict[str, LowRank] = {}
         self._stacks: dict[str, tuple[int, list[int]]] = {}  # by module: how many experts, and which are trained
         for parameter in trainee.parameters.values():
@@ -94,15 +94,15 @@ class Lora:
         if parameter.is_stack:
             self._attach_experts(trainee, module, parameter)
         elif part in _SPLIT:
-            self._attach_split(trainee, module, f"{own}.")
+            self._attach_split(trainee, module, f"{own}.", parameter)
         elif len(parameter.shape) == 2:
-            trainee.weights[parameter.name].adapter = self._adapter(module, *parameter.shape)
+            trainee.weights[parameter.name].adapter = self._adapter(module, parameter, *parameter.shape)
 
     def _attach_experts(self, trainee: Trainee, module: str, parameter: Parameter) -> None:
         (experts, rows, columns), kept = parameter.shape, self._kept(parameter)
         own, _, part = parameter.name.rpartition(".")
         fused = part == "gate"
-        adapter = self._adapter(module, rows * (1 + fused), columns, len(kept))
+        adapter = self._adapter(module, parameter, rows * (1 + fused), columns, len(kept))
         self._stacks[module] = experts, list(kept)
         for index, each in enumerate(("gate", "up") if fused else ("down",)):
             taken = slice(index * rows, (index + 1) * rows)
@@ -110,10 +110,10 @@ class Lora:
             for place, expert in enumerate(kept):
                 weights[expert].adapter = adapter.of_expert(place, taken)
 
-    def _attach_split(self, trainee: Trainee, module: str, prefix: str) -> None:
+    def _attach_split(self, trainee: Trainee, module: str, prefix: str, parameter: Parameter) -> None:
         up = trainee.ups[prefix]
         rows = sum(w.shape[1] for w in up.keys) + sum(w.shape[0] for w in up.values)
-        up.adapter = self._adapter(module, rows, up.rank)
+        up.adapter = self._adapter(module, parameter, rows, up.rank)
 
     def module(self, parameter: Parameter) -> str | None:
         """peft's name of what adapts it; None where nothing does."""
@@ -124,13 +124,13 @@ class Lora:
             return f"model.{own}.self_attn.kv_b_proj"
         return parameter.hf and parameter.hf.removesuffix(".weight")
 
-    def _adapter(self, module: str, rows: int, columns: int, experts: int = 1) -> LowRank:
+    def _adapter(self, module: str, parameter: Parameter, rows: int, columns: int, experts: int = 1) -> LowRank:
         """The one that a module has."""
         if module not in self._adapters:
-            self._adapters[module] = self.begin(module, rows, columns, experts)
+            self._adapters[module] = self.begin(module, parameter, rows, columns, experts)
         return self._adapters[module]
 
-    def begin(self, module: str, rows: int, columns: int, experts: int) -> LowRank:
+    def begin(self, module: str, parameter: Parameter, rows: int, columns: int, experts: int) -> LowRank:
         """One that changes nothing yet."""
         a, b = torch.empty(self.rank * experts, columns), torch.zeros(rows, self.rank * experts)
         torch.nn.init.kaiming_uniform_(a, a=sqrt(5))
@@ -144,11 +144,12 @@ class Lora:
         """adapter_config.json and adapter_model.safetensors in a folder `adapter`."""
         out = folder / "adapter"
         out.mkdir(exist_ok=True)
-        tensors = {}
+        tensors, matrices = {}, [p for p in trainee.parameters.values() if len(p.shape) == 2]
+        paired = {self.module(p): p.paired for p in matrices if p.paired}
         for module, adapter in self._adapters.items():
-            order, (a, b) = self.rows.get(module, slice(None)), self._whole(module, adapter)
-            tensors[f"base_model.model.{module}.lora_A.weight"] = a.numpy()
-            tensors[f"base_model.model.{module}.lora_B.weight"] = b[order].numpy()
+            a, b = (each.numpy() for each in self._whole(module, adapter))
+            tensors[f"base_model.model.{module}.lora_A.weight"] = a
+            tensors[f"base_model.model.{module}.lora_B.weight"] = _in_halves(b, paired.get(module, 0))
         write_adapter(out, self.config(trainee), tensors)
         return out
 
@@ -179,6 +180,11 @@ class Lora:
         }
 
 
+def _in_halves(b: np.ndarray, heads: int) -> np.ndarray:
+    """Rows as Hugging Face has them."""
+    return b[np.argsort(pairs_of_halves(heads, len(b)))] if heads else b
+
+
 def _targets(trainee: Trainee, modules: list[str]) -> tuple[list[str], list[str]]:
     """peft's target_modules and target_parameters.
 
@@ -194,18 +200,3 @@ def _targets(trainee: Trainee, modules: list[str]) -> tuple[list[str], list[str]
         routed = {".experts": "mlp.experts.down_proj", ".experts.base_layer": "mlp.experts.gate_up_proj"}
         found.add(routed.get(own, f"mlp{own}.weight"))
     return attention, sorted(found)
-
-
-def _gguf_rows(trainee: Trainee) -> dict[str, torch.Tensor]:
-    """By module, which rows of a GGUF's are those of Hugging Face's, in order, where the two differ.
-
-    llama.cpp's converter puts the two halves of a rotated head side by side (convert_hf_to_gguf.py, `permute`).
-    """
-    config, found = trainee.config, {}
-    if trainee.checkpoint.kind != "gguf" or not getattr(config, "interleaved", False):
-        return found
-    for layer in range(config.layers):
-        for name, heads in (("q", config.heads), ("k", config.groups)):
-            pairs = torch.arange(heads * config.head_dim).view(heads, config.head_dim // 2, 2)
-            found[f"model.layers.{layer}.self_attn.{name}_proj"] = pairs.transpose(1, 2).flatten()
-    return found

@@ -51,6 +51,7 @@ _EVALUATIONS = 10  # in a run
 _SAVE_SECONDS = 60.0
 _TIGHT = 0.5  # of the memory that may be taken; below it what an allocator keeps does no harm, and saves time
 _PIECE = 1 << 20  # bytes: activations are larger
+_BEGUN = 8  # bytes of a number that is gone on from: as it was read, and as what is compared with
 _STORED = 28  # bytes of a trained number on disk: two states while one replaces the other, and what comes of it
 
 
@@ -231,7 +232,7 @@ class Run:
         if not numbers:
             raise BadInput(f"the model has nothing of {', '.join(own.targets)}; known targets: {', '.join(TARGETS)}")
         further = self.objective.memory(models.describe(self.checkpoint), [*self.training, *self.held_out])
-        further |= {"adapter": 4 * numbers} if own.adapter else {}
+        further |= {"adapter": _BEGUN * numbers} if own.adapter else {}
         whole = plan(self.checkpoint, self.method.weights, numbers, passes, self.training, own, self._ram, further)
         whole.check(self._ram)
         return whole
