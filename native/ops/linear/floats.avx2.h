@@ -116,7 +116,7 @@ void floats_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& in
         int64_t columns = in.cols - c < float_step ? in.cols - c : float_step, last = (c + columns) * F::bytes;
         Fetching fetching{w, n, w.row(first) + (last < w.row_bytes ? last : 0), float_step * F::bytes, next, n * c * F::bytes, n * last};
         panel.template fill<F>(w, first, n, c, columns);
-        by_tokens<float_tokens>(end - begin, [&]<int N>(int64_t t) {
+        by_runs<float_tokens>(end - begin, [&]<int N>(int64_t t) {
             fetching.fetch(t, t + N, end - begin);
             const float* x[N];
             for (int i = 0; i < N; ++i) {

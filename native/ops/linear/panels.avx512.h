@@ -203,7 +203,7 @@ void multiply_panel(const Weight& w, int64_t first, const Input& in, float* out,
         const int groups = static_cast<int>(std::min<int64_t>(8, (in.cols - c * chunk_cols) / 32));
         const int64_t bytes = panel_rows * F::bytes * (F::columns == 32 ? groups : 1);
         Ahead ahead{p + far + (p + far < end ? 0 : jump)};
-        by_tokens<6>(in.T, [&]<int N>(int64_t t) {
+        by_runs<6>(in.T, [&]<int N>(int64_t t) {
             const Chunk* x[N];
             float* y[N];
             fetch(in, t + N, N, c);

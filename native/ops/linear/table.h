@@ -11,14 +11,14 @@ template <class S, class B>
 void block_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
     if constexpr (S::template tile_from<B> > 0)
         if (in.T >= S::template tile_from<B>) return S::template block_tiles<B>(w, first, n, in, out, stride);
-    by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template block_rows<B, N>(w, first, n, in, t, out, stride); });
+    by_runs<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template block_rows<B, N>(w, first, n, in, t, out, stride); });
 }
 
 template <class S, class F>
 void float_linear(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
     if constexpr (S::float_tile_from > 0)
         if (in.T >= S::float_tile_from) return S::template float_tiles<F>(w, first, n, in, out, stride);
-    by_tokens<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template float_rows<F, N>(w, first, n, in, t, out, stride); });
+    by_runs<S::row_tokens>(in.T, [&]<int N>(int64_t t) { S::template float_rows<F, N>(w, first, n, in, t, out, stride); });
 }
 
 // One group's numbers, which share the scale a and the offset b.

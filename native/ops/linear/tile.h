@@ -1,6 +1,7 @@
 #pragma once
 
 #include "blocks.h"
+#include "runs.h"
 
 // Matrix tiles, written once over `S`, an instruction set's vectors (see simd.*.h):
 //   S::lanes float32 or int32 numbers; S::Floats, S::Ints; S::panels vectors of rows and S::tokens tokens a tile;
@@ -128,25 +129,6 @@ inline void block_tile(const BlockTile<S>& tile, int groups, const Chunk* const*
         for (int p = 0; p < P; ++p) S::store_part(y[i] + p * L, sum[i][p], n - p * L);
 }
 
-// Calls body<N>(first token) with N <= Most for n tokens from t on.
-template <int Most, class Body>
-inline void with_tokens(int64_t t, int64_t n, const Body& body) {
-    if constexpr (Most > 1)
-        if (n < Most) return with_tokens<Most - 1>(t, n, body);
-    body.template operator()<Most>(t);
-}
-
-// The same for all tokens in as few runs of at most `Most` as there can be, of equal length or one apart: a short run at the
-// end would cost nearly as much as a long one.
-template <int Most, class Body>
-inline void by_tokens(int64_t tokens, const Body& body) {
-    int64_t runs = (tokens + Most - 1) / Most;
-    for (int64_t i = 0, t = 0, end; i < runs; ++i, t = end) {
-        end = (i + 1) * tokens / runs;
-        with_tokens<Most>(t, end - t, body);
-    }
-}
-
 // Tokens t .. t + n of chunk c on their way into L1: they lie a row of chunks apart, which no hardware guesses.
 inline void fetch(const Input& in, int64_t t, int64_t n, int64_t c) {
     for (int64_t i = t; i < t + n && i < in.T; ++i)
@@ -179,7 +161,7 @@ void block_panel(const Weight& w, int64_t first, int64_t n, const Input& in, flo
         int64_t left = in.cols - c * chunk_cols;
         unpack<S, B>(rows, left, tile);
         const uint8_t* later = c + 1 < in.chunk_count() ? rows[0] + B::chunk_bytes : w.row(first + n);
-        by_tokens<S::tokens>(in.T, [&]<int N>(int64_t t) {
+        by_runs<S::tokens>(in.T, [&]<int N>(int64_t t) {
             const Chunk* x[N];
             float* y[N];
             fetch(in, t + N, N, c);
@@ -239,7 +221,7 @@ void float_panel(const Weight& w, int64_t first, int64_t n, const Input& in, flo
             widen_row<S, F>(w.row(row) + c * F::bytes, columns, block_scale(w, row, c), wide[r]);
         }
         interleave<S>(reinterpret_cast<Word*>(wide), float_step, columns, reinterpret_cast<Word*>(tile));
-        by_tokens<S::float_tokens>(in.T, [&]<int N>(int64_t t) {
+        by_runs<S::float_tokens>(in.T, [&]<int N>(int64_t t) {
             const float* x[N];
             float* y[N];
             for (int i = 0; i < N; ++i) x[i] = in.floats(t + i) + c, y[i] = out + (t + i) * stride;

@@ -185,7 +185,7 @@ void add_ends_of_tokens(const Weight& w, int64_t first, int64_t n, const Input& 
     const int64_t count = ends.chunks(n, groups);
     Unpacked<S, B> rows[panel_rows / 2];
     for (int64_t e = 0; e < count; ++e) rows[e].fill(ends.chunk(e));
-    by_tokens<tile_tokens>(end - begin, [&]<int N>(int64_t t) {
+    by_runs<tile_tokens>(end - begin, [&]<int N>(int64_t t) {
         const Chunk* x[N];
         chunks_of_tokens<N>(in, begin + t, end, whole, x);
         __m256 lanes[N][panel_rows / 2];
@@ -208,7 +208,7 @@ __attribute__((noinline, flatten)) void block_of_tokens(const Weight& w, int64_t
     for (int64_t c = 0, last = in.chunk_count() - 1 - joined; c <= last; ++c) {
         Fetching fetching{w, n, w.row(first) + (c < last ? c + 1 : 0) * B::chunk_bytes, B::chunk_bytes, next, n * c * B::chunk_bytes, n * (c + 1) * B::chunk_bytes};
         unpack_rows<S, B>(w, first, n, c, in.cols - c * chunk_cols, panel);
-        by_tokens<tile_tokens>(end - begin, [&]<int N>(int64_t t) {
+        by_runs<tile_tokens>(end - begin, [&]<int N>(int64_t t) {
             fetching.fetch(t, t + N, end - begin);
             const Chunk* x[N];
             const __m256* from[N];
