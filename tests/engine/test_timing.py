@@ -35,6 +35,11 @@ DENSE = 3 * ATTENTION + 3 * 64 * 96 + 2 * EXPERT  # with the shared expert of tw
 HEAD = 128 * 64
 
 
+@pytest.fixture(autouse=True)
+def attention_in_bfloat16(monkeypatch):
+    monkeypatch.setattr("divebell._native.isa", "avx512")
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("timing") / "tiny.gguf"
@@ -65,6 +70,16 @@ def test_one_token_reads_its_experts_once_and_every_other_matrix(bench):
     cache = 3 * 11 * 48 * 2
     small = 2 * 4 * 64 * 4 + (7 * 64 + 3 * 32) * 4  # routers and norms
     assert work.bytes == adds * 34 // 32 + small + cache
+
+
+@pytest.mark.parametrize("tokens", [1, 20])
+def test_avx2_multiplies_latents_as_whole_numbers(bench, monkeypatch, tokens):
+    chosen = [np.array([[0, 3]] * tokens, np.int32)] * 2
+    before = bench.traffic.of([(tokens, 10)], chosen).multiply_adds
+    monkeypatch.setattr("divebell._native.isa", "avx2")
+    adds = bench.traffic.of([(tokens, 10)], chosen).multiply_adds
+    assert adds["int8"] - before["int8"] == before["bf16"] > 0
+    assert "bf16" not in adds
 
 
 def test_tokens_that_chose_the_same_expert_share_its_bytes(bench):

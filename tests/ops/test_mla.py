@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import stored
-from batches import DTYPES, as_native, cached, close, close_over, latents, paged
+from batches import DTYPES, as_native, cached, close, close_over_latents, latents, paged
 
+from divebell import _native
 from divebell.ops import native, reference
+from divebell.ops.batch import Batch
 from divebell.weights.formats import BY_NAME, F32
 from divebell.weights.tensor import Tensor
 
@@ -47,7 +49,7 @@ def test_reference(name, split, dtype):
     q, latent, pages, batch = case(name, dtype)
     ours, up = as_native(pages, RANK), matrices(split)
     expected = reference.mla(q, latent, pages, reference.up_projections(**up), batch, 0.3)
-    close_over(dtype, native.mla(q, latent, ours, native.up_projections(**up), batch, 0.3), expected)
+    close_over_latents(dtype, native.mla(q, latent, ours, native.up_projections(**up), batch, 0.3), expected)
     np.testing.assert_array_equal(ours.view(np.uint8), as_native(pages, RANK).view(np.uint8))
 
 
@@ -59,7 +61,7 @@ def test_released_widths(name, dtype):
     up = matrices(False, 70, 128, 128, 512)
     ours = as_native(pages, 512)
     expected = reference.mla(q, latent, pages, reference.up_projections(**up), batch, 192**-0.5)
-    close_over(dtype, native.mla(q, latent, ours, native.up_projections(**up), batch, 192**-0.5), expected)
+    close_over_latents(dtype, native.mla(q, latent, ours, native.up_projections(**up), batch, 192**-0.5), expected)
 
 
 @pytest.mark.parametrize("format", ["F16", "BF16", "F8_E4M3", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "MXFP4"])
@@ -99,6 +101,48 @@ def test_many_faint_keys_beside_one_that_stands_out():
     expected = reference.mla(q, latent, bytes_, reference.up_projections(**up), batch, 0.3)
     actual = native.mla(q, latent, as_native(bytes_, rank), native.up_projections(**up), batch, 0.3)
     close(actual, expected, 1e-2)
+
+
+@pytest.mark.parametrize("dtype", LATENTS, ids=str)
+@pytest.mark.parametrize(("past", "fresh"), [(600, 1), (63, 2), (0, 300)])
+def test_numbers_all_as_large_as_their_row_allows(past, fresh, dtype):
+    """Whole numbers' sums are largest where every product has the same sign and every key the same weight."""
+    heads, nope, rope, v, rank = 2, 16, 64, 16, 512
+    batch = paged([past], [fresh])
+    up = {"kv_b": tensor(np.ones((heads * (nope + v), rank), np.float32))}
+    q, latent = np.ones((fresh, heads, nope + rope), np.float32), np.ones((fresh, rank + rope), np.float32)
+    rows = np.ones((int(batch.pages.max()) + 1, 64, rank + rope), np.float32)
+    pages = rows.astype(dtype)
+    if dtype == np.uint8:
+        pages = reference._rounded(rows.reshape(-1, rank + rope), rank).reshape(len(rows), 64, -1)
+    actual = native.mla(q, latent, as_native(pages, rank), native.up_projections(**up), batch, 1e-3)
+    np.testing.assert_allclose(actual, rank, rtol=1e-3)  # each value number adds up a latent of ones
+
+
+@pytest.mark.parametrize("dtype", LATENTS, ids=str)
+@pytest.mark.parametrize(("past", "fresh"), [(70, 6), (10, 300)])
+def test_what_is_no_number_shows(past, fresh, dtype):
+    rng, batch = np.random.default_rng(6), paged([past], [fresh])
+    q = rng.standard_normal((fresh, HEADS, NOPE + ROPE), np.float32)
+    latent = rng.standard_normal((fresh, RANK + ROPE), np.float32)
+    pages, up = as_native(latents(batch, RANK, ROPE, dtype, rng), RANK), native.up_projections(**matrices(False))
+    assert np.isfinite(native.mla(q, latent, pages.copy(), up, batch, 0.3)).all()
+    latent[4, 3] = np.nan
+    assert np.isnan(native.mla(q, latent, pages, up, batch, 0.3)[4:]).all()
+
+
+@pytest.mark.skipif(_native.isa == "avx512", reason="rounds by rows that are taken together")
+@pytest.mark.parametrize("dtype", LATENTS, ids=str)
+def test_same_bits_one_by_one(dtype):
+    past, fresh = 1100, 9
+    q, latent, pages, _ = case("mixed", dtype)
+    rng, whole = np.random.default_rng(7), paged([past], [fresh])
+    pages, up = as_native(latents(whole, RANK, ROPE, dtype, rng), RANK), native.up_projections(**matrices(False))
+    together = native.mla(q[:fresh], latent[:fresh], pages.copy(), up, whole, 0.3)
+    for i in range(fresh):
+        one = Batch.of([np.zeros(1, np.int32)], [past + i], [whole.pages[0].tolist()])
+        alone = native.mla(q[i : i + 1], latent[i : i + 1], pages, up, one, 0.3)
+        np.testing.assert_array_equal(alone[0], together[i])
 
 
 @pytest.mark.parametrize("dtype", LATENTS[1:], ids=str)

@@ -24,7 +24,7 @@ int64_t end_of_stretch(int64_t key) { return (key / stretch + 1) * stretch; }
 
 void cut(const Attend& a, AttendTask task, AttendPlan* plan) {
     int64_t end = task.key + task.keys, count = (end - 1) / stretch - task.key / stretch + 1;
-    plan->merges.push_back({task.sequence, task.head, task.row, task.rows, plan->parts, count});
+    for (int64_t i = 0; i < task.rows; ++i) plan->merges.push_back({task.sequence, task.head, task.row + i, plan->parts + i, count, task.rows});
     for (int64_t key = task.key, next; key < end; key = next) {
         next = std::min(end_of_stretch(key), end);
         plan->tasks.push_back({task.sequence, task.head, task.row, task.rows, key, next - key, plan->parts});
@@ -56,6 +56,11 @@ void attend_keys(const Attend& a, const AttendTask& task, int64_t key, int keys,
     if (tile->rows <= waiting_rows)
         for (int j = 0; j < keys; ++j) fetch_row(v, j, a.value_dim);
     tile->attend(k, v, key, a.dim, a.value_dim, a.scale, sums);
+}
+
+void attend_tiles(const Attend& a, const AttendTask& stretch, RowTile* tile, float* sums) {
+    for (int64_t key = stretch.key, end = stretch.key + stretch.keys; key < end; key += tile_keys)
+        attend_keys(a, stretch, key, static_cast<int>(std::min<int64_t>(tile_keys, end - key)), tile, sums);
 }
 
 // Adds what a row has of more keys to what it has: sums and other have `dim` numbers.
@@ -127,28 +132,29 @@ float* fresh_sums(const Attend& a, const AttendTask& task, const AttendParts& pa
     return sums;
 }
 
-void attend_rows(const Attend& a, const AttendTask& task, const AttendParts& parts) {
+void attend_by_stretches(const Attend& a, const AttendTask& task, const AttendParts& parts, RunStretch* run) {
     float* sums = fresh_sums(a, task, parts);
     RowTile tile = tile_of(a, task);
     Folded folded(a.value_dim);
-    for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys) {
-        attend_keys(a, task, key, static_cast<int>(std::min<int64_t>(tile_keys, end - key)), &tile, sums);
-        bool more = key + tile_keys < end;
-        if ((more && key + tile_keys == end_of_stretch(key)) || (!more && folded.any())) folded.take(&tile, sums);
+    AttendTask part = task;
+    for (const int64_t end = task.key + task.keys; part.key < end; part.key += part.keys) {
+        part.keys = std::min(end_of_stretch(part.key), end) - part.key;
+        run(a, part, &tile, sums);
+        if (part.key + part.keys < end || folded.any()) folded.take(&tile, sums);
     }
     if (folded.any()) folded.give_back(&tile);
     finish(a, task, parts, tile, folded.any() ? folded.sums() : sums);
 }
 
+void attend_rows(const Attend& a, const AttendTask& task, const AttendParts& parts) { attend_by_stretches(a, task, parts, attend_tiles); }
+
 void merge(const Attend& a, const AttendMerge& merge, const AttendParts& parts) {
-    int64_t stride = padded(a.value_dim);
-    for (int64_t i = 0; i < merge.rows; ++i) {
-        float *out = a.out + query_row(a, merge.sequence, merge.head, merge.row + i) * a.value_dim, *sums = parts.sums + (merge.part + i) * stride;
-        Softmax state = parts.states[merge.part + i];
-        for (int64_t c = 1; c < merge.count; ++c) {
-            int64_t part = merge.part + c * merge.rows + i;
-            fold(sums, &state, parts.sums + part * stride, parts.states[part], a.value_dim);
-        }
-        for (int64_t d = 0; d < a.value_dim; ++d) out[d] = sums[d] / state.sum;
+    const int64_t stride = padded(a.value_dim);
+    float *out = a.out + query_row(a, merge.sequence, merge.head, merge.row) * a.value_dim, *sums = parts.sums + merge.part * stride;
+    Softmax state = parts.states[merge.part];
+    for (int64_t c = 1; c < merge.count; ++c) {
+        const int64_t part = merge.part + c * merge.stride;
+        fold(sums, &state, parts.sums + part * stride, parts.states[part], a.value_dim);
     }
+    for (int64_t d = 0; d < a.value_dim; ++d) out[d] = sums[d] / state.sum;
 }

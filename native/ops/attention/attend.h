@@ -26,9 +26,9 @@ struct AttendTask {
     int64_t part;                     // where its unmerged result goes, in rows of all parts; -1: straight to `out`
 };
 
-// Rows whose keys were cut: `count` parts, the first at `part` and each `rows` further on.
+// A row whose keys were cut: `count` parts, the first at `part` and each `stride` further on.
 struct AttendMerge {
-    int64_t sequence, head, row, rows, part, count;
+    int64_t sequence, head, row, part, count, stride;
 };
 
 struct AttendPlan {
@@ -46,6 +46,10 @@ struct AttendParts {
 void plan(const Attend& problem, AttendPlan* out);
 using RunTask = void(const Attend& problem, const AttendTask& task, const AttendParts& parts);
 RunTask attend_rows;
+
+// A task's stretches one after another, each by `run` from rows that have seen nothing, with sums of zero; then folded.
+using RunStretch = void(const Attend& problem, const AttendTask& stretch, RowTile* tile, float* sums);
+void attend_by_stretches(const Attend& problem, const AttendTask& task, const AttendParts& parts, RunStretch* run);
 
 // The steps of a task: its rows; zeros to add to, (rows, padded(value_dim)); and where the result goes.
 RowTile tile_of(const Attend& problem, const AttendTask& task);

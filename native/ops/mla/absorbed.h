@@ -16,7 +16,7 @@ public:
     void run(const Barrier& barrier) {
         for (int64_t head, end; absorbing_.next(head, end);) absorb(head);
         barrier();
-        attend(problem_, plan_, parts_, attending_, merging_, barrier, latent_task(problem_.keys));
+        attend(problem_, plan_, parts_, attending_, merging_, barrier, latent_task(problem_.keys, mla_.rank));
         barrier();
         for (int64_t head, end; raising_.next(head, end);) raise(head);
     }

@@ -20,8 +20,8 @@ public:
         keys_ = key_space_.get<float>(stretch_keys * a.dim());
         values_ = value_space_.get<float>(stretch_keys * a.v);
         if (!laid_out()) return;
-        laid_keys_ = laid_key_space_.get<uint16_t>(key_words(a.dim()));
-        laid_values_ = laid_value_space_.get<uint16_t>(value_words(a.v));
+        laid_keys_ = laid_key_space_.get<uint16_t>(stretch_words(a.dim()));
+        laid_values_ = laid_value_space_.get<uint16_t>(stretch_words(a.v));
     }
 
     // in: latents; turned: (count, rope), the part of the keys that all heads share.
@@ -30,15 +30,11 @@ public:
         multiply_here(keys_up_, in, keys_, mla_.dim());
         multiply_here(values_up_, in, values_, mla_.v);
         for (int64_t i = 0; i < in.T; ++i) std::memcpy(keys_ + i * mla_.dim() + mla_.nope, turned + i * mla_.rope, mla_.rope * sizeof(float));
-#if defined(__x86_64__)
-        if (laid_out()) lay_out_avx512bf16(keys_, values_, count_, mla_.dim(), mla_.v, laid_keys_, laid_values_);
-#endif
+        if (laid_out()) stretch_table()->lay_out(keys_, values_, count_, mla_.dim(), mla_.v, laid_keys_, laid_values_);
     }
 
     void attend(int64_t first, RowTile* tile, float* sums) const {
-#if defined(__x86_64__)
-        if (laid_out()) return attend_stretch_avx512bf16({laid_keys_, laid_values_, count_, mla_.dim(), mla_.v}, first, mla_.scale, tile, sums);
-#endif
+        if (laid_out()) return stretch_table()->attend({laid_keys_, laid_values_, count_, mla_.dim(), mla_.v}, first, mla_.scale, tile, sums);
         for (int64_t key = 0; key < count_ && first + key <= tile->last[tile->rows - 1]; key += tile_keys) {
             int keys = static_cast<int>(std::min<int64_t>(tile_keys, count_ - key));
             tile->attend(rows(keys_, key, mla_.dim(), keys), rows(values_, key, mla_.v, keys), first + key, mla_.dim(), mla_.v, mla_.scale, sums);
@@ -46,8 +42,8 @@ public:
     }
 
 private:
-    // Rounded to bfloat16, as the cache is, where dot products of it are the faster ones.
-    bool laid_out() const { return mla_.pages.size() < 4 && attention_table().bfloat_dot; }
+    // Rounded, as the cache is, where dot products of that are the faster ones.
+    bool laid_out() const { return mla_.pages.size() < 4 && stretch_table(); }
 
     static RowSet rows(const float* x, int64_t from, int64_t width, int count) {
         RowSet set;

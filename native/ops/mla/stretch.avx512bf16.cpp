@@ -125,14 +125,12 @@ void attend_rows_at_once(const HeadStretch& h, int64_t first, int seen, float sc
     if (i < end) weigh_rows<1>(scratch.weights + (i - begin) * stretch_keys, h, seen, tile->states + i, sums + i * out);
 }
 
-}  // namespace
-
-void lay_out_avx512bf16(const float* keys, const float* values, int count, int64_t dim, int64_t value_dim, uint16_t* k, uint16_t* v) {
+void lay_out(const float* keys, const float* values, int count, int64_t dim, int64_t value_dim, uint16_t* k, uint16_t* v) {
     lay_out_keys(keys, count, dim, k);
     lay_out_values(values, count, value_dim, v);
 }
 
-void attend_stretch_avx512bf16(const HeadStretch& h, int64_t first, float scale, RowTile* tile, float* sums) {
+void attend(const HeadStretch& h, int64_t first, float scale, RowTile* tile, float* sums) {
     static thread_local Workspace space;
     int64_t stride = (h.dim + 1) / 2 * 2;
     uint16_t* q = space.get<uint16_t>(tile->rows * stride + 32);
@@ -145,3 +143,8 @@ void attend_stretch_avx512bf16(const HeadStretch& h, int64_t first, float scale,
         if (seen) attend_rows_at_once(h, first, seen, scale, q, stride, tile, begin, end, sums);
     }
 }
+
+}  // namespace
+
+extern const StretchTable stretch_avx512bf16;
+const StretchTable stretch_avx512bf16 = {lay_out, attend};
