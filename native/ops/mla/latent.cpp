@@ -15,8 +15,8 @@ void attend_blocks(const Attend& a, const AttendTask& task, RowTile* tile, float
         blocks.push_back(a.keys.row(a.batch, task.sequence, key));
         if (a.keys.layout == Layout::quads) scales.push_back(a.keys.scales(a.batch, task.sequence, key) + key % a.keys.page);
     }
-    kernel({tile->rows, tile->q, tile->last, task.key, task.keys, blocks.data(), scales.empty() ? nullptr : scales.data(), a.keys.page, a.dim, a.value_dim, a.scale, sums,
-            padded(a.value_dim), tile->states});
+    kernel({tile->rows, tile->q, tile->last, task.key, task.keys, blocks.data(), scales.empty() ? nullptr : scales.data(), a.keys.page, a.dim,
+            a.value_dim, a.scale, sums, padded(a.value_dim), tile->states});
 }
 
 #if defined(__x86_64__)

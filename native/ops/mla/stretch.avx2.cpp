@@ -35,9 +35,11 @@ void lay_out_values(const float* values, int count, int64_t dim, const float* un
 void lay_out(const float* keys, const float* values, int count, int64_t dim, int64_t value_dim, uint16_t* k, uint16_t* v) {
     float *units = units_behind(k, dim), most = most_of_row(dim);
     measure(keys, count, dim, most, units);
-    for (int t = 0; t < count; ++t)
-        for (int64_t d = 0; d < dim; d += 16)
-            put(reinterpret_cast<int16_t*>(k) + t * padded(dim) + d, rounded(keys + t * dim + d, dim - d, inverse_of_unit(units[t], most)));
+    for (int t = 0; t < count; ++t) {
+        const Floats inverse = inverse_of_unit(units[t], most);
+        int16_t* row = reinterpret_cast<int16_t*>(k) + t * padded(dim);
+        for (int64_t d = 0; d < dim; d += 16) put(row + d, rounded(keys + t * dim + d, dim - d, inverse));
+    }
     measure(values, count, value_dim, most_of_row(value_dim), units_behind(v, value_dim));
     lay_out_values(values, count, value_dim, units_behind(v, value_dim), v);
 }
