@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pool.h"
 #include "workspace.h"
 
 namespace {
@@ -22,32 +23,39 @@ int64_t query_row(const Attend& a, int64_t sequence, int64_t head, int64_t row) 
 
 int64_t end_of_stretch(int64_t key) { return (key / stretch + 1) * stretch; }
 
-void cut(const Attend& a, AttendTask task, AttendPlan* plan) {
-    int64_t end = task.key + task.keys, count = (end - 1) / stretch - task.key / stretch + 1;
-    for (int64_t i = 0; i < task.rows; ++i) plan->merges.push_back({task.sequence, task.head, task.row + i, plan->parts + i, count, task.rows});
+// As many heads to a task as leave one for each thread.
+int64_t heads_of_task(const Attend& a, int64_t stretches) {
+    return std::clamp<int64_t>(a.key_heads * stretches * a.batch.sequences / pool::threads(), 1, a.key_heads);
+}
+
+// Rows of all heads.
+void cut(const Attend& a, const AttendTask& task, AttendPlan* plan) {
+    const int64_t end = task.key + task.keys, count = (end - 1) / stretch - task.key / stretch + 1, most = heads_of_task(a, count);
+    for (int64_t head = 0; head < a.key_heads; ++head)
+        for (int64_t i = 0; i < task.rows; ++i)
+            plan->merges.push_back({task.sequence, head, task.row + i, plan->parts + head * task.rows + i, count, a.key_heads * task.rows});
     for (int64_t key = task.key, next; key < end; key = next) {
         next = std::min(end_of_stretch(key), end);
-        plan->tasks.push_back({task.sequence, task.head, task.row, task.rows, key, next - key, plan->parts});
-        plan->parts += task.rows;
+        for (int64_t head = 0; head < a.key_heads; head += most) {
+            const int64_t heads = std::min(most, a.key_heads - head);
+            plan->tasks.push_back({task.sequence, head, heads, task.row, task.rows, key, next - key, plan->parts});
+            plan->parts += heads * task.rows;
+        }
     }
-    plan->work += task.rows * task.keys * (a.dim + a.value_dim);
 }
 
 void plan_sequence(const Attend& a, int64_t sequence, AttendPlan* plan) {
     int64_t rows = a.batch.count(sequence) * a.group;
-    for (int64_t head = 0; head < a.key_heads; ++head)
-        for (int64_t row = (rows - 1) / tile_rows * tile_rows; row >= 0; row -= tile_rows) {   // the longest first
-            int64_t n = std::min<int64_t>(tile_rows, rows - row);
-            int64_t key = first_seen(a, a.batch.positions[token_of(a, sequence, row)]) / tile_keys * tile_keys;
-            int64_t keys = a.batch.positions[token_of(a, sequence, row + n - 1)] + 1 - key;
-            AttendTask task{sequence, head, row, n, key, keys, -1};
-            if (rows <= few_rows && keys > stretch) {
-                cut(a, task, plan);
-            } else {
-                plan->tasks.push_back(task);
-                plan->work += n * keys * (a.dim + a.value_dim);
-            }
-        }
+    for (int64_t row = (rows - 1) / tile_rows * tile_rows; row >= 0; row -= tile_rows) {   // the longest first
+        int64_t n = std::min<int64_t>(tile_rows, rows - row);
+        int64_t key = first_seen(a, a.batch.positions[token_of(a, sequence, row)]) / tile_keys * tile_keys;
+        int64_t keys = a.batch.positions[token_of(a, sequence, row + n - 1)] + 1 - key;
+        const AttendTask task{sequence, 0, a.key_heads, row, n, key, keys, -1};
+        if (rows <= few_rows && keys > stretch) cut(a, task, plan);
+        else
+            for (int64_t head = 0; head < a.key_heads; ++head) plan->tasks.push_back(task.of_head(head));
+        plan->work += a.key_heads * n * keys * (a.dim + a.value_dim);
+    }
 }
 
 void attend_keys(const Attend& a, const AttendTask& task, int64_t key, int keys, RowTile* tile, float* sums) {
@@ -146,7 +154,25 @@ void attend_by_stretches(const Attend& a, const AttendTask& task, const AttendPa
     finish(a, task, parts, tile, folded.any() ? folded.sums() : sums);
 }
 
-void attend_rows(const Attend& a, const AttendTask& task, const AttendParts& parts) { attend_by_stretches(a, task, parts, attend_tiles); }
+// Of one stretch.
+void attend_heads(const Attend& a, const AttendTask& task, const AttendParts& parts) {
+    static thread_local std::vector<RowTile> tiles;
+    static thread_local std::vector<float*> sums;
+    tiles.clear(), sums.clear();
+    for (int64_t i = 0; i < task.heads; ++i) tiles.push_back(tile_of(a, task.of_head(i))), sums.push_back(fresh_sums(a, task.of_head(i), parts));
+    for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys) {
+        const int keys = static_cast<int>(std::min<int64_t>(tile_keys, end - key));
+        a.keys.bring(a.batch, task.sequence, key, keys, task.head * a.dim, task.heads * a.dim);
+        a.values.bring(a.batch, task.sequence, key, keys, task.head * a.value_column, task.heads * a.value_column);
+        for (int64_t i = 0; i < task.heads; ++i) attend_keys(a, task.of_head(i), key, keys, &tiles[i], sums[i]);
+    }
+    for (int64_t i = 0; i < task.heads; ++i) finish(a, task.of_head(i), parts, tiles[i], sums[i]);
+}
+
+void attend_rows(const Attend& a, const AttendTask& task, const AttendParts& parts) {
+    if (task.heads > 1) attend_heads(a, task, parts);
+    else attend_by_stretches(a, task, parts, attend_tiles);
+}
 
 void merge(const Attend& a, const AttendMerge& merge, const AttendParts& parts) {
     const int64_t stride = padded(a.value_dim);

@@ -7,9 +7,10 @@
 // Causal attention of a batch's queries over the cache, as a list of tasks that threads take in any order. A task is a
 // tile of query rows of one sequence and key head against a stretch of its keys. Rows are (token, query head of the
 // group), token by token: all of them read the same keys. A sequence with few rows has its keys cut into stretches of
-// fixed length, so that one long sequence keeps every thread busy; the pieces are merged in order. One with many rows folds
-// the same stretches one after another. Tiles and stretches begin at the same positions whatever the rows, so a row's result
-// depends neither on the rest of the batch nor on the number of threads.
+// fixed length, so that one long sequence keeps every thread busy; the pieces are merged in order. It waits for memory, which
+// is twice as fast in the order in which it lies, so its tasks have several heads, one tile of keys at a time. One with many
+// rows folds the same stretches one after another. Tiles and stretches begin at the same positions whatever the rows, so a
+// row's result depends neither on the rest of the batch nor on the number of threads.
 struct Attend {
     Batch batch;
     Pages keys, values;
@@ -22,8 +23,11 @@ struct Attend {
 };
 
 struct AttendTask {
-    int64_t sequence, head, row, rows, key, keys;
-    int64_t part;                     // where its unmerged result goes, in rows of all parts; -1: straight to `out`
+    int64_t sequence, head, heads;    // key heads: several only where keys were cut
+    int64_t row, rows, key, keys;
+    int64_t part;                     // where its unmerged result goes, head after head, in rows of all parts; -1: straight to `out`
+
+    AttendTask of_head(int64_t i) const { return {sequence, head + i, 1, row, rows, key, keys, part < 0 ? part : part + i * rows}; }
 };
 
 // A row whose keys were cut: `count` parts, the first at `part` and each `stride` further on.

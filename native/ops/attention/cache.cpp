@@ -41,6 +41,13 @@ RowSet Pages::rows(const Batch& batch, int64_t s, int64_t first, int count, int6
     return set;
 }
 
+void Pages::bring(const Batch& batch, int64_t s, int64_t first, int count, int64_t column, int64_t n) const {
+    for (int i = 0; i < count; ++i) {
+        const volatile uint8_t* from = row(batch, s, first + i) + column * size();
+        for (int64_t byte = 0; byte < n * size(); byte += 64) static_cast<void>(from[byte]);
+    }
+}
+
 RowSet Pages::quad_rows(const Batch& batch, int64_t s, int64_t first, int count) const {
     static thread_local Workspace space;
     float* out = space.get<float>(tile_keys * width);

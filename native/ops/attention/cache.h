@@ -45,6 +45,9 @@ struct Pages {
     // Rows first .. first + count of sequence s, from their number `column` on. Quads are made float32 in memory of the
     // calling thread, until its next call.
     RowSet rows(const Batch& batch, int64_t s, int64_t first, int count, int64_t column) const;
+    // Brings n numbers of the same rows into L2: by loads in the order in which they lie, which the hardware runs ahead of as
+    // it does not of prefetches.
+    void bring(const Batch& batch, int64_t s, int64_t first, int count, int64_t column, int64_t n) const;
     // n numbers of a position's row, from number `column` on, as float32; n and column even, of quads multiples of 4 on
     // one side of `rank`.
     void read(const Batch& batch, int64_t s, int64_t position, int64_t column, int64_t n, float* out) const;
