@@ -1,10 +1,12 @@
 """Random batches over paged caches, for the ops that read one."""
 
+from collections.abc import Callable
+
 import ml_dtypes
 import numpy as np
 
 from divebell import _native
-from divebell.ops import reference
+from divebell.ops import native, reference
 from divebell.ops.batch import Batch
 
 PAGE = 64
@@ -70,6 +72,16 @@ def close_over_latents(dtype: np.dtype, actual: np.ndarray, expected: np.ndarray
         within(actual, expected, 1e-3, 6e-4)
     else:
         close_over(dtype, actual, expected)
+
+
+def same_bits_with_threads(counts: tuple[int, ...], run: Callable[[], np.ndarray]) -> None:
+    before = native.threads()
+    try:
+        results = [(native.set_threads(count), run())[1] for count in counts]
+    finally:
+        native.set_threads(before)
+    for result in results[1:]:
+        np.testing.assert_array_equal(results[0], result)
 
 
 def within(actual: np.ndarray, expected: np.ndarray, largest: float, mean: float) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from batches import DTYPES, PAGE, cached, close_over, paged
+from batches import DTYPES, PAGE, cached, close_over, paged, same_bits_with_threads
 
 from divebell.ops import native, reference
 from divebell.ops.batch import Batch
@@ -53,26 +53,14 @@ def test_shapes(heads, groups, dim):
 
 @pytest.mark.parametrize("name", CASES)
 def test_same_bits_with_any_number_of_threads(name):
-    before, results = native.threads(), []
     q, k, v, pages, batch = case(name, DTYPES[1])
-    for threads in (1, 2, 3):
-        native.set_threads(threads)
-        results.append(native.attention(q, k, v, copies(pages), batch, 0.2, None))
-    native.set_threads(before)
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
+    same_bits_with_threads((1, 2, 3), lambda: native.attention(q, k, v, copies(pages), batch, 0.2, None))
 
 
 def test_same_bits_however_many_heads_go_to_a_thread():
     """Of 8 key heads over three stretches: all 8 at a time, 6 and 2, one."""
-    before, results = native.threads(), []
     q, k, v, pages, batch = case("deep", DTYPES[1], heads=16, groups=8)
-    for threads in (1, 4, 24):
-        native.set_threads(threads)
-        results.append(native.attention(q, k, v, copies(pages), batch, 0.2, None))
-    native.set_threads(before)
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
+    same_bits_with_threads((1, 4, 24), lambda: native.attention(q, k, v, copies(pages), batch, 0.2, None))
 
 
 def test_same_bits_alone_and_in_a_batch():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import stored
-from batches import DTYPES, as_native, cached, close, close_over_latents, latents, paged
+from batches import DTYPES, as_native, cached, close, close_over_latents, latents, paged, same_bits_with_threads
 
 from divebell import _native
 from divebell.ops import native, reference
@@ -148,15 +148,9 @@ def test_same_bits_one_by_one(dtype):
 @pytest.mark.parametrize("dtype", LATENTS[1:], ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_same_bits_with_any_number_of_threads(name, dtype):
-    before, results = native.threads(), []
     q, latent, pages, batch = case(name, dtype)
     up = native.up_projections(**matrices(False))
-    for threads in (1, 2, 3):
-        native.set_threads(threads)
-        results.append(native.mla(q, latent, as_native(pages, RANK), up, batch, 0.3))
-    native.set_threads(before)
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
+    same_bits_with_threads((1, 2, 3), lambda: native.mla(q, latent, as_native(pages, RANK), up, batch, 0.3))
 
 
 def test_what_contradicts_itself_is_refused():

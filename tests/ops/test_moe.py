@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import stored
+from batches import same_bits_with_threads
 from nets import PAIRS, close, exact, net
 
 from divebell.ops import native, reference
@@ -55,13 +56,8 @@ def test_shared_expert_is_added():
 
 @pytest.mark.parametrize("T", [1, 30])
 def test_same_bits_with_any_number_of_threads(T):
-    before, (_, handle), results = native.threads(), experts("Q4_K", "Q4_K"), []
-    for threads in (1, 2, 3):
-        native.set_threads(threads)
-        results.append(native.moe(*case(T), handle))
-    native.set_threads(before)
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
+    _, handle = experts("Q4_K", "Q4_K")
+    same_bits_with_threads((1, 2, 3), lambda: native.moe(*case(T), handle))
 
 
 @stored.same_in_company
