@@ -71,4 +71,5 @@ NB_MODULE(_native, m) {
     bind_rotate(m);
     bind_route(m);
     bind_sample(m);
+    bind_strings(m);
 }

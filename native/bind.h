@@ -32,3 +32,4 @@ void bind_quantize(nb::module_& m);
 void bind_rotate(nb::module_& m);
 void bind_route(nb::module_& m);
 void bind_sample(nb::module_& m);
+void bind_strings(nb::module_& m);

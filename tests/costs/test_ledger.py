@@ -96,6 +96,14 @@ def test_idle_time_that_is_booked_is_counted_once(tmp_path):
     assert ledger.Writer(path).booked(0.0, 1.0) == 0.0
 
 
+def test_booked_idle_time_is_found_without_reading_what_is_older(tmp_path):
+    path = tmp_path / "receipts.sqlite"
+    spans = [(10.0, 20.0), (20.0, 30.0), (990.0, 1010.0), (1010.0, 1025.0)]
+    ledger.append(path, [{"kind": "idle", "since": begin, "time": end} for begin, end in spans])
+    _change(path, "UPDATE receipts SET body = 'no JSON' WHERE id = 1")
+    assert ledger.booked(path, 1000.0, 1020.0) == 20.0
+
+
 def test_writers_at_the_same_time_keep_one_chain(tmp_path):
     path = tmp_path / "receipts.sqlite"
     writers = [ledger.Writer(path) for _ in range(3)]

@@ -56,6 +56,7 @@ def _stop_writing() -> None:
 def _run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
+    from divebell.engine.garbage import uncollected
     from divebell.errors import DivebellError
 
     arguments = arguments or ["--help"]
@@ -64,7 +65,9 @@ def _run(arguments: list[str]) -> int:
         return _fail(_unknown(command), 2)
     _log_to_stderr()
     try:
-        _app(command)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with uncollected():
+            asked, given, _ = _app(command).parse_args(arguments, exit_on_error=False, print_error=False)
+        asked(*given.args, **given.kwargs)
         return 0
     except CycloptsError as error:
         return _fail(_wrong(error, command), 2)

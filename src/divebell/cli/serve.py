@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from divebell.cli.options import Loading
 from divebell.config import parse_bytes
-from divebell.serve.memory import uncollected
+from divebell.engine.garbage import uncollected
 
 
 @uncollected()
@@ -71,11 +71,12 @@ def serve(
     grace
         seconds that requests in flight have when the server is told to stop
     """
+    from divebell.engine.garbage import keep_all
     from divebell.serve.budgets import adapter as parsed_adapter
     from divebell.serve.budgets import shared
     from divebell.serve.keys import read_keys
     from divebell.serve.limits import Limits
-    from divebell.serve.memory import keep_all, keep_giving_back, share_arenas
+    from divebell.serve.memory import keep_giving_back, share_arenas
     from divebell.serve.server import check_reach, listen, run
     from divebell.serve.service import Service
     from divebell.serve.shelf import Shelf

@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from itertools import takewhile
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -23,8 +24,8 @@ LOG = logging.getLogger(__name__)
 FIRST = "0" * 64
 _SCHEMA = "CREATE TABLE IF NOT EXISTS receipts (id INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL)"
 _CHANGED = "row {} was changed, or its hash was"
-_IDLE = '"kind": "idle"'
 _PATIENCE = 5.0  # seconds that other processes may hold the file, or the end of the program waits for the last rows
+_LATE = 60.0  # seconds after its own moment by which a row is surely written
 
 
 def place() -> Path:
@@ -51,14 +52,15 @@ def append(path: Path, rows: list[Mapping[str, Any]]) -> None:
         base.execute("COMMIT")
 
 
-def read(path: Path) -> Iterator[tuple[int, str, str]]:
+def read(path: Path, newest_first: bool = False) -> Iterator[tuple[int, str, str]]:
     """(id, body, hash) of each row in order; none where there is no ledger yet, or an empty file, as it is before the
     first row. Raises BadFile for another file."""
+    order = "DESC" if newest_first else "ASC"
     if not path.exists() or not path.stat().st_size:
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
-            yield from base.execute("SELECT id, body, hash FROM receipts ORDER BY id")
+            yield from base.execute(f"SELECT id, body, hash FROM receipts ORDER BY id {order}")
     except sqlite3.Error as problem:
         raise BadFile(path, "receipts", f"can't be read: {problem}") from None
 
@@ -93,9 +95,10 @@ def _checked(path: Path) -> Iterator[tuple[int, str, str, str]]:
 
 def booked(path: Path, since: float, until: float) -> float:
     """Seconds between two moments that idle rows cover already. Raises BadFile as `read` does."""
-    spans = (json.loads(body) for _, body, _ in read(path) if isinstance(body, str) and _IDLE in body)
+    bodies = (json.loads(body) for _, body, _ in read(path, newest_first=True) if isinstance(body, str))
+    rows = takewhile(lambda row: row["time"] > since - _LATE, bodies)  # those before are too old, however many
     covered = 0.0
-    for begin, end in sorted((row["since"], row["time"]) for row in spans if "since" in row):
+    for begin, end in sorted((row["since"], row["time"]) for row in rows if row["kind"] == "idle" and "since" in row):
         begin, end = max(begin, since), min(end, until)
         covered, since = covered + max(end - begin, 0.0), max(since, end)
     return covered

@@ -9,6 +9,7 @@ from divebell.engine.budget import Budget, usable_ram
 from divebell.engine.cache import PAGE, Cache, pages_for
 from divebell.engine.core import Core
 from divebell.engine.engine import Engine
+from divebell.engine.garbage import uncollected
 from divebell.engine.identity import identity
 from divebell.engine.info import info_of
 from divebell.engine.llm import LLM
@@ -26,6 +27,7 @@ WEIGHT_BITS: Mapping[str, float | None] = {"stored": None, "f32": 32, "bf16": 16
 MOST_THREADS = 1024
 
 
+@uncollected()
 def load(
     name_or_path: "str | Path",
     weights: str = "stored",

@@ -2,6 +2,8 @@
 
 from functools import cached_property
 
+from divebell.engine.garbage import uncollected
+
 USUAL = 8  # characters of a token at most, on the average, in a text that anybody would write
 SLICE = 1 << 16  # characters
 SLACK = 64  # tokens that a cut may add
@@ -14,6 +16,7 @@ class Voice:
         self._checkpoint = checkpoint
 
     @cached_property
+    @uncollected()
     def tokenizer(self):
         from divebell.text.tokenizer import load_tokenizer
 

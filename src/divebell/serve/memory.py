@@ -1,9 +1,6 @@
 """What the process takes from the system, and how little of it is left lying about."""
 
-import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Thread
 
 from divebell.engine.allocator import ARENA_MAX, give_back, tell
@@ -30,19 +27,3 @@ def _give_back_forever() -> None:
     while True:
         time.sleep(EVERY)
         give_back()
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Modules and models are loaded without looking for garbage again and again: a tenth of the time to start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def keep_all() -> None:
-    """What there is now stays to the end, and is never looked through for garbage; what comes later is."""
-    gc.freeze()
-    gc.enable()

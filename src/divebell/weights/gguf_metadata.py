@@ -5,11 +5,11 @@ allowance of memory before anything is made from it.
 """
 
 import mmap
-import struct
 from pathlib import Path
 
 import numpy as np
 
+from divebell import _native
 from divebell.errors import BadFile
 from divebell.weights.mapped import brief
 
@@ -32,14 +32,13 @@ NUMBERS = {
     12: np.dtype("<f8"),
 }
 LEAST_BYTES = {**{number: dtype.itemsize for number, dtype in NUMBERS.items()}, STRING: 8, ARRAY: 12}
-_LENGTH = struct.Struct("<Q").unpack_from
 
 
 class Cursor:
     """A place in the file. Each read moves it on, or raises BadFile naming `field`."""
 
     def __init__(self, raw: "mmap.mmap | bytes", path: Path):
-        self._raw, self.file, self.path = raw, np.frombuffer(raw, np.uint8), path
+        self.file, self.path = np.frombuffer(raw, np.uint8), path
         self.at, self.field, self._left = 0, "magic", ALLOWANCE
 
     def bad(self, problem: str) -> BadFile:
@@ -101,26 +100,23 @@ class Cursor:
         return self._strings(count) if kind == STRING else [self._value(ARRAY, depth + 1) for _ in range(count)]
 
     def _strings(self, count: int) -> list[str]:
-        """The one loop that a vocabulary's size is felt in, so it makes no calls of our own."""
-        raw, at, found = self._raw, self.at, []
-        end = min(len(raw), at + 8 * count + self._left // 4)
-        try:
-            for _ in range(count):
-                (length,) = _LENGTH(raw, at)
-                at += 8
-                if length > end - at:
-                    break
-                begin, at = at, at + length
-                found.append(raw[begin:at].decode())
-        except UnicodeDecodeError as problem:
-            raise self.bad(f"string {len(found)} is not UTF-8: {problem.reason}") from None
-        except struct.error:
-            raise self.bad(f"the file ends before string {len(found)} of {count}") from None
+        end = min(len(self.file), self.at + 8 * count + self._left // 4)
+        found, at = _native.strings(self.file, self.at, count, end)
         if len(found) < count:
-            raise self.bad(f"string {len(found)} of {count} has length {length}, more than the file or memory allows")
+            self._refuse_string(len(found), count, at, end)
         self.spend(4 * (at - self.at - 8 * count))
         self.at = at
         return found
+
+    def _refuse_string(self, index: int, count: int, at: int, end: int) -> None:
+        """Raises what is wrong with one that begins at `at` and may not go beyond `end`."""
+        begin = at + 8
+        if begin > len(self.file):
+            raise self.bad(f"the file ends before string {index} of {count}")
+        length = int.from_bytes(self.file[at:begin].tobytes(), "little")
+        if length > end - begin:
+            raise self.bad(f"string {index} of {count} has length {length}, more than the file or memory allows")
+        self._decoded(self.file[begin : begin + length], f"string {index} ")
 
     def _flags(self, raw: np.ndarray) -> np.ndarray:
         self.spend(len(raw))
@@ -128,11 +124,11 @@ class Cursor:
             raise self.bad("a truth value is neither 0 nor 1")
         return raw.view(np.bool_)
 
-    def _decoded(self, raw: np.ndarray) -> str:
+    def _decoded(self, raw: np.ndarray, which: str = "") -> str:
         try:
             return str(raw.tobytes(), "utf-8")
         except UnicodeDecodeError as problem:
-            raise self.bad(f"is not UTF-8: {problem.reason}") from None
+            raise self.bad(f"{which}is not UTF-8: {problem.reason}") from None
 
 
 def read_metadata(cursor: Cursor, count: int) -> dict[str, object]:
