@@ -20,6 +20,8 @@ enum class Format : int {
 constexpr bool is_in_lanes(Format format) { return format >= Format::Q4_0_LANES && format <= Format::Q6_K_LANES; }
 constexpr bool is_in_panels(Format format) { return format >= Format::Q4_0_PANELS && format <= Format::Q6_K_PANELS; }
 
+class Moving;
+
 struct Weight {
     Format format;
     const uint8_t* data;
@@ -28,6 +30,7 @@ struct Weight {
     // matrix starts within its blocks when it is a slice of a larger one.
     const float* scales = nullptr;
     int64_t scale_stride = 0, first_row = 0;
+    Moving* moving = nullptr;  // of a matrix that is not all where `data` says yet: ops/linear/moving.h
 
     // In panels: where the panel that begins with this row lies.
     INLINE const uint8_t* row(int64_t r) const { return data + r * row_bytes; }

@@ -11,7 +11,10 @@ def any_bytes(format, shape, seed=0):
 
 
 def moved_to(orders, tensor):
-    return arranged(tensor, orders[tensor.format], np.empty(tensor.nbytes, np.uint8))
+    """All of it, where numpy can read it too."""
+    moved = arranged(tensor, orders[tensor.format], np.empty(tensor.nbytes, np.uint8))
+    moved.moving.settle()
+    return moved
 
 
 def numbers(tensor):

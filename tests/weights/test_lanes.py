@@ -46,7 +46,8 @@ def test_what_can_not_be_moved_is_refused():
     tensor = any_bytes(Q8_0, (2, 256))
     weight = _native.Weight(Q8_0.number, tensor.data, 2, 256)
     with pytest.raises(ValueError, match="2 rows of format number 8 have no order 1003"):
-        _native.arrange(weight, 1003, np.empty(tensor.nbytes, np.uint8))
+        _native.Moving(weight, 1003, np.empty(tensor.nbytes, np.uint8), False)
     tensor = any_bytes(Q4_K, (2, 256))
-    with pytest.raises(ValueError, match="out differs in size"):
-        _native.arrange(_native.Weight(Q4_K.number, tensor.data, 2, 256), 1005, np.empty(tensor.nbytes - 1, np.uint8))
+    weight = _native.Weight(Q4_K.number, tensor.data, 2, 256)
+    with pytest.raises(ValueError, match="`to` differs in size"):
+        _native.Moving(weight, 1005, np.empty(tensor.nbytes - 1, np.uint8), False)

@@ -46,4 +46,4 @@ def test_what_can_not_be_moved_is_refused():
         tensor = any_bytes(format, (rows, 256))
         weight = _native.Weight(format.number, tensor.data, rows, 256)
         with pytest.raises(ValueError, match=f"{rows} rows of format number {format.number} have no order {number}"):
-            _native.arrange(weight, number, np.empty(tensor.nbytes, np.uint8))
+            _native.Moving(weight, number, np.empty(tensor.nbytes, np.uint8), False)

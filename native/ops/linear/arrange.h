@@ -4,7 +4,7 @@
 
 #include "weight.h"
 
-// The same bits of a matrix in another order, in which some kernels multiply them faster: moved once, when a model is loaded.
+// The same bits of a matrix in another order, in which some kernels multiply them faster: moved once (moving.h).
 //   lanes   (AVX2) a chunk of a row stays where it is, its bytes do not: lanes.avx2.h
 //   panels  (AVX-512) 32 rows lie side by side: of each block of theirs first the binary16 number that is no part of a word of
 //           4 bytes, if there is one, of all 32 rows; then the block's first word of all 32 rows, the second one, ...

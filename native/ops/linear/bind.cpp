@@ -64,7 +64,16 @@ void check_order(Format format, int64_t rows) {
         refuse("Weight: " + std::to_string(rows) + " rows are no whole panels of " + std::to_string(panel_rows) + ", as format number " + number + " has them");
 }
 
-void make_weight(Matrix* self, int format, Bytes data, int64_t rows, int64_t cols, std::optional<ScaleArray> scales, int64_t first_row) {
+Moving* moving_of(const nb::object& moving, const Bytes& data, Format format) {
+    if (moving.is_none()) return nullptr;
+    Moving* found = nb::cast<MovingMatrix&>(moving).moving.get();
+    if (!found->holds(data.data(), static_cast<int64_t>(data.size())) || found->order() != format)
+        refuse("Weight: these bytes are no rows of what moves into this order");
+    return found;
+}
+
+void make_weight(Matrix* self, int format, Bytes data, int64_t rows, int64_t cols, std::optional<ScaleArray> scales, int64_t first_row,
+                 const nb::object& moving) {
     check_order(static_cast<Format>(format), rows);
     Layout layout = layout_of(format);
     constexpr int64_t most = int64_t{1} << 40;
@@ -77,7 +86,8 @@ void make_weight(Matrix* self, int format, Bytes data, int64_t rows, int64_t col
     if (scales) check_scales(*scales, format, rows, cols, first_row);
     Weight w{static_cast<Format>(format), data.data(), rows, cols, row_bytes};
     if (scales) w.scales = scales->data(), w.scale_stride = static_cast<int64_t>(scales->shape(1)), w.first_row = first_row;
-    new (self) Matrix{w, nb::cast(data), scales ? nb::cast(*scales) : nb::none()};
+    w.moving = moving_of(moving, data, w.format);
+    new (self) Matrix{w, nb::cast(data), scales ? nb::cast(*scales) : nb::none(), moving};
 }
 
 Product product_of(const Matrix* matrix, const std::optional<Array<float, 1>>& bias, Out<float, 2>& y, const Array<float, 2>& x) {
@@ -105,6 +115,7 @@ void decode(const Matrix& matrix, Out<float, 2> out) {
     if (static_cast<int64_t>(out.shape(0)) != w.rows || static_cast<int64_t>(out.shape(1)) != w.cols) refuse("decode: out differs in shape");
     nb::gil_scoped_release release;
     pool::parallel(w.rows, std::max<int64_t>(1, 65536 / w.cols), [&](int64_t begin, int64_t end) {
+        bring(w, begin, end - begin);
         for (int64_t r = begin; r < end; ++r) linear_table().decode(w, r, out.data() + r * w.cols);
     });
 }
@@ -122,36 +133,36 @@ void embed(const Matrix& table, Array<int32_t, 1> ids, Out<float, 2> out) {
     perform("embed", [=] {
         check_ids(ids, w.rows);
         pool::parallel(count, std::max<int64_t>(1, 65536 / w.cols), [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) linear_table().decode(w, ids.data()[i], out.data() + i * w.cols);
+            for (int64_t i = begin; i < end; ++i) {
+                bring(w, ids.data()[i], 1);
+                linear_table().decode(w, ids.data()[i], out.data() + i * w.cols);
+            }
         });
     });
 }
 
-void arrange(const Matrix& matrix, int format, Out<uint8_t, 1> out) {
-    const Weight& w = matrix.weight;
-    const Format wanted = static_cast<Format>(format);
-    const bool panels = wanted == in_panels(w);
-    if (wanted == w.format || (!panels && wanted != in_lanes(w)))
-        refuse("arrange: " + std::to_string(w.rows) + " rows of format number " + std::to_string(static_cast<int>(w.format)) + " have no order " + std::to_string(format));
-    if (static_cast<int64_t>(out.shape(0)) != w.rows * w.row_bytes) refuse("arrange: out differs in size");
-    const int64_t each = panels ? panel_rows : 1;
-    nb::gil_scoped_release release;
-    pool::parallel(w.rows / each, std::max<int64_t>(1, (256 << 10) / (each * w.row_bytes)), [&](int64_t begin, int64_t end) {
-        for (int64_t r = each * begin; r < each * end; r += each) (panels ? arrange_panel : arrange_row)(w, r, out.data() + r * w.row_bytes);
-    });
+void make_moving(MovingMatrix* self, const Matrix& from, int order, Out<uint8_t, 1> to, bool mapped) {
+    const Weight& w = from.weight;
+    const Format wanted = static_cast<Format>(order);
+    if (wanted == w.format || (wanted != in_lanes(w) && wanted != in_panels(w)))
+        refuse("Moving: " + std::to_string(w.rows) + " rows of format number " + std::to_string(static_cast<int>(w.format)) + " have no order " + std::to_string(order));
+    if (static_cast<int64_t>(to.shape(0)) != w.rows * w.row_bytes) refuse("Moving: `to` differs in size");
+    new (self) MovingMatrix{std::make_unique<Moving>(w, wanted, to.data(), mapped), from.data, nb::cast(to)};
 }
 
 }  // namespace
 
 void bind_linear(nb::module_& m) {
+    nb::class_<MovingMatrix>(m, "Moving")
+        .def("__init__", &make_moving, nb::arg("weight"), nb::arg("order"), nb::arg("to").noconvert(), nb::arg("mapped"))
+        .def("settle", [](MovingMatrix& self) { self.moving->bring_all(); }, nb::call_guard<nb::gil_scoped_release>());
     nb::class_<Matrix>(m, "Weight")
         .def("__init__", &make_weight, nb::arg("format"), nb::arg("data").noconvert(), nb::arg("rows"), nb::arg("cols"),
-             nb::arg("scales").noconvert() = nb::none(), nb::arg("first_row") = 0)
+             nb::arg("scales").noconvert() = nb::none(), nb::arg("first_row") = 0, nb::arg("moving") = nb::none())
         .def_prop_ro("shape", [](const Matrix& self) { return nb::make_tuple(self.weight.rows, self.weight.cols); })
         .def_prop_ro("format", [](const Matrix& self) { return static_cast<int>(self.weight.format); })
         .def_prop_ro("nbytes", [](const Matrix& self) { return self.weight.rows * self.weight.row_bytes; });
     m.def("linears", &linears, nb::arg("x").noconvert(), nb::arg("weights"), nb::arg("biases"), nb::arg("ys"));
     m.def("decode", &decode, nb::arg("weight"), nb::arg("out").noconvert());
-    m.def("arrange", &arrange, nb::arg("weight"), nb::arg("format"), nb::arg("out").noconvert());
     m.def("embed", &embed, nb::arg("table"), nb::arg("ids").noconvert(), nb::arg("out").noconvert());
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/linear/moving.h"
 #include "ops/linear/multiply.h"
 #include "workspace.h"
 
@@ -68,6 +69,7 @@ void Absorbed::absorb(int64_t head) {
 // Each row of the matrix, weighted by one number of the query, is added to it.
 void Absorbed::absorb_rows(int64_t head) {
     Weight w = mla_.keys_up(head);
+    bring(w, 0, w.rows);
     int64_t stride = padded(mla_.rank);
     float* rows = decoded_space.get<float>(decoded_rows * mla_.rank);
     float* sums = input_space.get<float>(tile_rows * (stride + tile_keys));

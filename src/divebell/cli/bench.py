@@ -91,6 +91,8 @@ def measure(
         native,
         lambda model: Traffic(checkpoint, parameters, config, model.cache_layout, model.cache_dtype),
     )
+    if arranged:
+        arranged.settle()
     runner.reserve(longest, max(batches))
     timings = [runner.prompt(tokens, d) for tokens in prompts if tokens for d in depths]
     timings += [runner.decode(decode, d, b) for d in depths for b in batches if decode]

@@ -115,6 +115,8 @@ def _perform(module: Any, act: Act, choose: Choose, points: list[Point]) -> list
         return Traffic(checkpoint, parameters, act.config, model.cache_layout, model.cache_dtype)
 
     bench = Bench(load, native, traffic)
+    if arranged:
+        arranged.settle()
     bench.reserve(max(point.depth + point.tokens for point in points), max(point.batch for point in points))
     return [_time(bench, point) for point in points]
 

@@ -3,7 +3,8 @@
 A decoded token reads pieces of a file from all over it. With pages of 4 KB nearly every one of them misses the TLB,
 which costs a sixth of the speed. Pages of 2 MB come by themselves when a file is read through a mapping that asks for
 them; a file that some other program has read or written before lies in the page cache in small ones, and is copied.
-Where the kernels multiply another order of the same bits faster than the file's, matrices are copied in that order.
+Where the kernels multiply another order of the same bits faster than the file's, matrices are copied in that order,
+each piece when it is first read: a model answers at once, and experts that nobody asks for stay as they are.
 On machines with several nodes of memory all of it is spread over them while it is read; then the rows of each matrix
 that a node's threads multiply first are brought there.
 """
@@ -48,8 +49,8 @@ def bring_in(checkpoint: Any) -> "Rearranged | None":
 
 class Rearranged:
     """Called with a tensor: a copy of it in the order that the kernels multiply fastest, in memory that is set aside
-    for all of them, while the file's own is given back; of a tensor that has no such order, itself. size: bytes of all
-    of them, each in whole lines."""
+    for all of them, while the file's own is given back; of a tensor that has no such order, itself. A piece is copied
+    when it is first read, or by `settle`. size: bytes of all of them, each in whole lines."""
 
     def __init__(self, size: int):
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -57,18 +58,27 @@ class Rearranged:
             with suppress(OSError):  # a kernel without large pages
                 memory.madvise(mmap.MADV_HUGEPAGE)
         self._left = np.frombuffer(memory, np.uint8)
+        self._moving: list[Any] = []
 
     def __call__(self, tensor: Tensor) -> Tensor:
+        from divebell import _native
         from divebell.weights.arrangement import arranged, faster
 
         if (order := faster(tensor)) is None:
             _place(tensor)
             return tensor
-        moved = arranged(tensor, order, self._left[: tensor.nbytes])
+        moved = arranged(tensor, order, self._left[: tensor.nbytes], _is_mapped(tensor.data))
         self._left = self._left[_in_lines(tensor.nbytes) :]
-        _give_back(tensor.data)
+        self._moving.append(moved.moving)
+        if _native.nodes() > 1:  # only what is there can be placed
+            moved.moving.settle()
         _place(moved)
         return moved
+
+    def settle(self) -> None:
+        """Moves what has not been read yet: before something is timed."""
+        for moving in self._moving:
+            moving.settle()
 
 
 def _in_lines(size: int) -> int:
@@ -87,25 +97,20 @@ def _mostly_faster(checkpoint: Any) -> bool:
     return 2 * _faster_bytes(checkpoint) > sum(tensor.nbytes for tensor in _tensors(checkpoint))
 
 
-def _give_back(view: np.ndarray) -> None:
-    """The whole pages of a mapped file that the view has: they are read again if somebody looks at them."""
-    file = _whole(view)
-    mapping, begin = getattr(file.base, "obj", None), view.ctypes.data - file.ctypes.data
-    first, last = -(-begin // mmap.PAGESIZE), (begin + view.nbytes) // mmap.PAGESIZE
-    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and last > first:
-        mapping.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE)
-
-
 def _files(checkpoint: Any) -> Iterator[np.ndarray]:
     """Each mapped file once, whole, as bytes."""
     found = {id(file): file for file in (_whole(tensor.data) for tensor in _tensors(checkpoint))}
-    yield from (file for file in found.values() if isinstance(getattr(file.base, "obj", None), mmap.mmap))
+    yield from (file for file in found.values() if _is_mapped(file))
 
 
 def _tensors(checkpoint: Any) -> Iterator[Tensor]:
     for name in checkpoint.tensors:
         with suppress(Unsupported):  # integers, which no model reads
             yield checkpoint.tensors[name]
+
+
+def _is_mapped(view: np.ndarray) -> bool:
+    return isinstance(getattr(_whole(view).base, "obj", None), mmap.mmap)
 
 
 def _whole(view: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def weight(tensor: Tensor) -> Weight | list[Weight]:
         return [weight(matrix) for matrix in tensor.split()]
     rows, cols = tensor.shape
     scales = None if tensor.scales is None else _floats(tensor.scales)
-    return Weight(tensor.format.number, tensor.data, rows, cols, scales, tensor.first_row)
+    return Weight(tensor.format.number, tensor.data, rows, cols, scales, tensor.first_row, tensor.moving)
 
 
 def experts(

@@ -20,8 +20,12 @@ def faster(tensor: Tensor) -> Format | None:
     return order if order and len(tensor.shape) > 1 and tensor.shape[-2] % order.rows == 0 else None
 
 
-def arranged(tensor: Tensor, order: Format, out: np.ndarray) -> Tensor:
-    """A matrix or stack in another order. out: uint8 (tensor.nbytes,), where it shall lie."""
+def arranged(tensor: Tensor, order: Format, out: np.ndarray, mapped: bool = False) -> Tensor:
+    """A matrix or stack in another order, whose rows move when kernels first read them, or by `moving.settle()`.
+
+    out: uint8 (tensor.nbytes,), where it shall lie. mapped: the tensor's data is a mapped file's, whose pages are given
+    back as they have moved.
+    """
     rows = prod(tensor.shape[:-1])
-    _native.arrange(_native.Weight(tensor.format.number, tensor.data, rows, tensor.shape[-1]), order.number, out)
-    return replace(tensor, format=order, data=out)
+    stored = _native.Weight(tensor.format.number, tensor.data, rows, tensor.shape[-1])
+    return replace(tensor, format=order, data=out, moving=_native.Moving(stored, order.number, out, mapped))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Tensor:
     data: uint8, 1-d, contiguous, exactly `nbytes` long.
     scales: for F8_E4M3 with blocks, float32 (ceil(rows / 128), ceil(cols / 128)), multiplied in; else None.
     first_row: where this matrix starts within the rows that `scales` covers.
+    moving: None, or the `_native.Moving` that brings `data` where it belongs as kernels read it: see `arrangement`.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Tensor:
     data: np.ndarray
     scales: np.ndarray | None = None
     first_row: int = 0
+    moving: Any = None
 
     @property
     def nbytes(self) -> int:
