@@ -58,11 +58,45 @@ void plan_sequence(const Attend& a, int64_t sequence, AttendPlan* plan) {
     }
 }
 
-void attend_keys(const Attend& a, const AttendTask& task, int64_t key, int keys, RowTile* tile, float* sums) {
+// Keys and values of all heads of a task, by loads in the order in which they lie, which the hardware runs ahead of.
+void bring(const Attend& a, const AttendTask& task, int64_t key, int keys) {
+    a.keys.bring(a.batch, task.sequence, key, keys, task.head * a.dim, task.heads * a.dim);
+    a.values.bring(a.batch, task.sequence, key, keys, task.head * a.value_column, task.heads * a.value_column);
+}
+
+// The keys and values that a task's heads read next, fetched evenly while those before them are multiplied: half of the lines with
+// each of the two, which pass over the query rows in blocks of about so many.
+struct Coming {
+    static constexpr int64_t rows_with_keys = 3, rows_with_values = 6;
+
+    const uint8_t* rows[2 * tile_keys];
+    const int count;
+    const int64_t bytes, lines;
+    Ahead ahead;
+    int with_key, with_value;
+
+    Coming(const Attend& a, const AttendTask& task, int64_t key, int64_t end)
+        : count(static_cast<int>(std::clamp<int64_t>(end - key, 0, tile_keys))), bytes(task.heads * std::max(a.dim, a.value_column) * a.keys.size()),
+          lines(2 * count * ((bytes + 63) / 64)), ahead(rows, 0, 2 * count, bytes), with_key(share(task, rows_with_keys)),
+          with_value(share(task, rows_with_values)) {
+        const RowSet k = a.keys.rows(a.batch, task.sequence, key, count, task.head * a.dim);
+        const RowSet v = a.values.rows(a.batch, task.sequence, key, count, task.head * a.value_column);
+        for (int i = 0; i < count; ++i) rows[2 * i] = k.rows[i], rows[2 * i + 1] = v.rows[i];
+    }
+
+private:
+    int share(const AttendTask& task, int64_t block) const {
+        const int64_t times = task.heads * tile_keys * ((task.rows + block - 1) / block);
+        return static_cast<int>((lines / 2 + times - 1) / times);
+    }
+};
+
+void attend_keys(const Attend& a, const AttendTask& task, int64_t key, int keys, RowTile* tile, float* sums, Coming* coming = nullptr) {
     RowSet k = a.keys.rows(a.batch, task.sequence, key, keys, task.head * a.dim);
     RowSet v = a.values.data == a.keys.data ? k : a.values.rows(a.batch, task.sequence, key, keys, task.head * a.value_column);
     if (tile->rows <= waiting_rows)
         for (int j = 0; j < keys; ++j) fetch_row(v, j, a.value_dim);
+    if (coming) k.ahead = v.ahead = &coming->ahead, k.lines = coming->with_key, v.lines = coming->with_value;
     tile->attend(k, v, key, a.dim, a.value_dim, a.scale, sums);
 }
 
@@ -154,7 +188,7 @@ void attend_by_stretches(const Attend& a, const AttendTask& task, const AttendPa
     finish(a, task, parts, tile, folded.any() ? folded.sums() : sums);
 }
 
-// Of one stretch.
+// Of one stretch. The first tile is waited for; each other one comes while the one before it is multiplied.
 void attend_heads(const Attend& a, const AttendTask& task, const AttendParts& parts) {
     static thread_local std::vector<RowTile> tiles;
     static thread_local std::vector<float*> sums;
@@ -162,9 +196,10 @@ void attend_heads(const Attend& a, const AttendTask& task, const AttendParts& pa
     for (int64_t i = 0; i < task.heads; ++i) tiles.push_back(tile_of(a, task.of_head(i))), sums.push_back(fresh_sums(a, task.of_head(i), parts));
     for (int64_t key = task.key, end = task.key + task.keys; key < end; key += tile_keys) {
         const int keys = static_cast<int>(std::min<int64_t>(tile_keys, end - key));
-        a.keys.bring(a.batch, task.sequence, key, keys, task.head * a.dim, task.heads * a.dim);
-        a.values.bring(a.batch, task.sequence, key, keys, task.head * a.value_column, task.heads * a.value_column);
-        for (int64_t i = 0; i < task.heads; ++i) attend_keys(a, task.of_head(i), key, keys, &tiles[i], sums[i]);
+        if (key == task.key) bring(a, task, key, keys);
+        Coming coming(a, task, key + tile_keys, end);
+        for (int64_t i = 0; i < task.heads; ++i) attend_keys(a, task.of_head(i), key, keys, &tiles[i], sums[i], &coming);
+        coming.ahead.fetch(coming.lines);
     }
     for (int64_t i = 0; i < task.heads; ++i) finish(a, task.of_head(i), parts, tiles[i], sums[i]);
 }

@@ -67,6 +67,7 @@ template <int R>
 void dot_rows(const uint16_t* q, int64_t stride, const RowSet& keys, int64_t dim, float* s) {
     constexpr int K = 16 / R;
     for (int j = 0; j < keys.count; j += K) {
+        keys.fetch_ahead(K);
         const uint16_t* k[K];
         for (int i = 0; i < K; ++i) k[i] = reinterpret_cast<const uint16_t*>(keys.rows[j + i < keys.count ? j + i : keys.count - 1]);
         dot_block<R, K>(q, stride, k, dim, s + j);
@@ -96,7 +97,7 @@ INLINE __m512i high_pairs(__m512i a, __m512i b) {
 
 // C pairs of vectors, 32 columns each, of which `columns` hold numbers. p: weights as pairs of bfloat16.
 template <int R, int C>
-INLINE void weigh_block(const uint32_t* p, const RowSet& values, int64_t d, int64_t columns, const Softmax* states, float* sums, int64_t stride) {
+INLINE void weigh_block(const uint32_t* p, const RowSet& values, int64_t d, int64_t dim, int64_t columns, const Softmax* states, float* sums, int64_t stride) {
     __m512 total[R][2 * C];
     for (int i = 0; i < R; ++i)
         for (int c = 0; c < 2 * C; ++c) {
@@ -104,6 +105,7 @@ INLINE void weigh_block(const uint32_t* p, const RowSet& values, int64_t d, int6
             if (states) total[i][c] = _mm512_mul_ps(total[i][c], _mm512_set1_ps(states[i].shrink));
         }
     for (int j = 0; j < values.count; j += 2) {
+        if (j % rows_of_fetch == 0) values.fetch_ahead(rows_of_fetch, 32 * C, dim);
         const uint16_t* a = reinterpret_cast<const uint16_t*>(values.rows[j]) + d;
         const uint16_t* b = reinterpret_cast<const uint16_t*>(values.rows[j + 1 < values.count ? j + 1 : j]) + d;
         __m512i v[2 * C];
@@ -125,8 +127,8 @@ INLINE void weigh_block(const uint32_t* p, const RowSet& values, int64_t d, int6
 template <int R>
 void weigh_rows(const uint32_t* p, const RowSet& values, int64_t dim, const Softmax* states, float* sums, int64_t stride) {
     int64_t d = 0;
-    for (; d + 64 <= dim; d += 64) weigh_block<R, 2>(p, values, d, 64, states, sums + d, stride);
-    for (; d < dim; d += 32) weigh_block<R, 1>(p, values, d, dim - d < 32 ? dim - d : 32, states, sums + d, stride);
+    for (; d + 64 <= dim; d += 64) weigh_block<R, 2>(p, values, d, dim, 64, states, sums + d, stride);
+    for (; d < dim; d += 32) weigh_block<R, 1>(p, values, d, dim, dim - d < 32 ? dim - d : 32, states, sums + d, stride);
 }
 
 void dot_values(const float* p, int m, const RowSet& values_in, int64_t dim, const Softmax* states, float* sums, int64_t stride) {

@@ -2,16 +2,26 @@
 
 #include <cstdint>
 
+#include "ops/attention/ahead.h"
+
 // The three steps of attention over a tile of at most `tile_rows` query rows and `tile_keys` cached keys, with the softmax
 // carried along (Milakov & Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135). All sums are float32.
 constexpr int tile_rows = 64;
 constexpr int tile_keys = 64;
 
-// Rows of a cache, float32 or bfloat16, wherever they lie.
+// Rows of a cache, float32 or bfloat16, wherever they lie. ahead: what is fetched while these are multiplied, so many lines with each
+// row for each block of queries; or null.
 struct RowSet {
     const uint8_t* rows[tile_keys];
     int count;
     bool bfloat;
+    Ahead* ahead = nullptr;
+    int lines = 0;
+
+    // With `some` of the columns of n rows.
+    __attribute__((always_inline)) void fetch_ahead(int n, int64_t some = 1, int64_t columns = 1) const {
+        if (ahead) ahead->fetch(n * lines * some / columns);
+    }
 };
 
 // A head's part of a row is too short for the processor to foresee the next one's, and up to this many query rows take less

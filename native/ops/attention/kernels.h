@@ -49,6 +49,7 @@ template <class T, int R>
 void score_rows(const float* const* q, const RowSet& keys, int64_t dim, float* s, bool waits) {
     constexpr int block = registers == 32 ? 16 : 8, K = R == 3 ? 4 : block / R;
     for (int j = 0; j < keys.count; j += K) {
+        keys.fetch_ahead(K);
         for (int i = j + 2 * K; waits && i < j + 3 * K && i < keys.count; ++i) fetch_row(keys, i, dim);
         const T* k[K];
         for (int i = 0; i < K; ++i) k[i] = reinterpret_cast<const T*>(keys.rows[j + i < keys.count ? j + i : keys.count - 1]);
@@ -115,8 +116,10 @@ void soften(float* s, int count, float scale, Softmax* state) {
     state->largest = largest;
 }
 
+constexpr int rows_of_fetch = 8;
+
 template <class T, int R, int C>
-INLINE void value_block(const float* p, const RowSet& values, int64_t d, int64_t part, const Softmax* states, float* sums, int64_t stride) {
+INLINE void value_block(const float* p, const RowSet& values, int64_t d, int64_t dim, int64_t part, const Softmax* states, float* sums, int64_t stride) {
     Floats total[R][C];
     for (int i = 0; i < R; ++i)
         for (int c = 0; c < C; ++c) {
@@ -124,6 +127,7 @@ INLINE void value_block(const float* p, const RowSet& values, int64_t d, int64_t
             if (states) total[i][c] *= broadcast(states[i].shrink);
         }
     for (int j = 0; j < values.count; ++j) {
+        if (j % rows_of_fetch == 0) values.fetch_ahead(rows_of_fetch, C * lanes, dim);
         const T* row = reinterpret_cast<const T*>(values.rows[j]) + d;
         Floats v[C];
         for (int c = 0; c < C; ++c) v[c] = part ? load_part(row, part) : load(row + c * lanes);
@@ -140,9 +144,9 @@ template <class T, int R>
 void value_rows(const float* p, const RowSet& values, int64_t dim, const Softmax* states, float* sums, int64_t stride) {
     constexpr int C = registers == 32 ? 4 : 2;
     int64_t d = 0;
-    for (; d + C * lanes <= dim; d += C * lanes) value_block<T, R, C>(p, values, d, 0, states, sums + d, stride);
-    for (; d + lanes <= dim; d += lanes) value_block<T, R, 1>(p, values, d, 0, states, sums + d, stride);
-    if (d < dim) value_block<T, R, 1>(p, values, d, dim - d, states, sums + d, stride);
+    for (; d + C * lanes <= dim; d += C * lanes) value_block<T, R, C>(p, values, d, dim, 0, states, sums + d, stride);
+    for (; d + lanes <= dim; d += lanes) value_block<T, R, 1>(p, values, d, dim, 0, states, sums + d, stride);
+    if (d < dim) value_block<T, R, 1>(p, values, d, dim, dim - d, states, sums + d, stride);
 }
 
 template <class T>

@@ -8,7 +8,7 @@
 // many that count together), what was lost is rounded again and added by a second pass.
 #include <algorithm>
 
-#include "ahead.h"
+#include "ops/attention/ahead.h"
 #include "latent.h"
 #include "ops/attention/softmax.avx512.h"
 #include "vector.h"
