@@ -11,7 +11,7 @@ from divebell.weights.formats import Q4_0
 from divebell.weights.lanes import IN_LANES
 
 FORMATS = list(IN_LANES)
-SHAPES = [(37, 544), (70, 1280), (5, 256), (37, 576), (33, 352), (3, 640), (64, 224), (2, 32)]
+SHAPES = [(37, 544), (70, 1280), (5, 256), (37, 576), (33, 352), (3, 640), (64, 224), (2, 32), (67, 128), (64, 64)]
 read_here = pytest.mark.skipif(_native.isa != "avx2", reason="only AVX2's kernels read this order")
 
 

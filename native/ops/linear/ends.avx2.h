@@ -28,30 +28,38 @@ inline void put_groups(const uint8_t* from, int64_t lane, uint8_t* chunk) {
 template <class B>
 inline int64_t joined_groups(int64_t cols) {
     int64_t groups = cols % chunk_cols / 32;
-    return joins_ends<B> && cols > chunk_cols && groups && 8 % groups == 0 ? groups : 0;
+    return joins_ends<B> && groups && 8 % groups == 0 ? groups : 0;
 }
 
 template <class B>
-struct JoinedEnds {
-    alignas(32) uint8_t bytes[panel_rows / 2 * B::chunk_bytes];  // of at most 4 groups a row
-
-    // Of n rows from `first` on; the last one again where n does not fill a chunk.
+class JoinedEnds {
+public:
+    // Of n rows from `first` on; the last one again where n does not fill a chunk. Rows that have nothing else lie joined already,
+    // if they are blocks one after another.
     JoinedEnds(const Weight& w, int64_t first, int64_t n, int64_t whole_chunks, int64_t groups) {
-        if (groups == 1) join<1>(w, first, n, whole_chunks);
+        if (!in_lanes && !whole_chunks && n * groups % 16 == 0) begin_ = w.row(first);
+        else if (groups == 1) join<1>(w, first, n, whole_chunks);
         else if (groups == 2) join<2>(w, first, n, whole_chunks);
         else join<4>(w, first, n, whole_chunks);
     }
+    // An even number, as tiles have two rows.
+    static int64_t chunks(int64_t n, int64_t groups) { return (n * groups + 15) / 16 * 2; }
+    const uint8_t* chunk(int64_t i) const { return begin_ + i * B::chunk_bytes; }
+
+private:
+    static constexpr bool in_lanes = requires(uint8_t* p) { B::put(p, 1, 0, p); };
+
     template <int Groups>
     void join(const Weight& w, int64_t first, int64_t n, int64_t whole_chunks) {
         if constexpr (joins_ends<B>)
             for (int64_t r = 0; r * Groups < chunks(n, Groups) * 8; ++r) {
                 const uint8_t* from = w.row(first + (r < n ? r : n - 1)) + whole_chunks * B::chunk_bytes;
-                put_groups<B, Groups>(from, r * Groups % 8, bytes + r * Groups / 8 * B::chunk_bytes);
+                put_groups<B, Groups>(from, r * Groups % 8, bytes_ + r * Groups / 8 * B::chunk_bytes);
             }
     }
-    // An even number, as tiles have two rows.
-    static int64_t chunks(int64_t n, int64_t groups) { return (n * groups + 15) / 16 * 2; }
-    const uint8_t* chunk(int64_t i) const { return bytes + i * B::chunk_bytes; }
+
+    alignas(32) uint8_t bytes_[panel_rows / 2 * B::chunk_bytes];  // of at most 4 groups a row
+    const uint8_t* begin_ = bytes_;
 };
 
 // Sums of neighbours: of a, then of b.

@@ -134,6 +134,7 @@ inline void add_ends(const Weight& w, int64_t first, int64_t n, int64_t whole, i
     for (int64_t e = 0; e < ends.chunks(n, groups); ++e) {
         __m256 sum[N];
         for (int i = 0; i < N; ++i) sum[i] = _mm256_setzero_ps();
+        if (!whole) fetch_later(w.row(first) + e * B::chunk_bytes + fetched_ahead(w), B::chunk_bytes);
         add_row_chunk<S, B, N>(ends.chunk(e), x, whole, sum);
         for (int i = 0; i < N; ++i) lanes[i][e] = sum[i];
     }

@@ -205,7 +205,9 @@ __attribute__((noinline, flatten)) void block_of_tokens(const Weight& w, int64_t
     TokenSums* const kept = token_sums;  // to look it up once: finding a thread's own memory is a call
     const uint8_t* next = in.next ? in.next : w.row(first + n);
     const bool joined = joined_groups<B>(in.cols);
-    for (int64_t c = 0, last = in.chunk_count() - 1 - joined; c <= last; ++c) {
+    const int64_t last = in.chunk_count() - 1 - joined;
+    for (int64_t t = begin; last < 0 && t < end; ++t) std::memset(out + t * stride, 0, n * sizeof(float));
+    for (int64_t c = 0; c <= last; ++c) {
         Fetching fetching{w, n, w.row(first) + (c < last ? c + 1 : 0) * B::chunk_bytes, B::chunk_bytes, next, n * c * B::chunk_bytes, n * (c + 1) * B::chunk_bytes};
         unpack_rows<S, B>(w, first, n, c, in.cols - c * chunk_cols, panel);
         by_runs<tile_tokens>(end - begin, [&]<int N>(int64_t t) {
