@@ -11,7 +11,7 @@ MODEL ?= smollm2-135m
 BIN := .venv/bin
 SOURCES := pyproject.toml CMakeLists.txt scripts/environment.py $(shell find native -name '*.cpp' -o -name '*.h')
 # Of the tests of weights those where kernels are at work; the others are of Python alone.
-NATIVE_TESTS := tests/ops $(patsubst %,tests/weights/test_%.py,arrangement lanes panels quantize)
+NATIVE_TESTS := tests/ops $(patsubst %,tests/weights/test_%.py,arrangement gguf gguf_metadata lanes panels quantize)
 KERNEL_TESTS := $(NATIVE_TESTS) tests/models tests/engine
 # Two tests at a time, each computing on one core where torch does: what one of them waits for, the other uses.
 PARALLEL := -n 2 --dist worksteal

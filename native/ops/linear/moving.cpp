@@ -13,13 +13,25 @@
 
 namespace {
 
-constexpr int64_t group_panels = 64;  // whose pages are given back together: some megabytes
+constexpr int64_t group_panels = 16;  // whose pages are asked for and given back together: half a megabyte
+
+#if defined(__linux__)
+constexpr int populate_read = 22;  // madvise(2), Linux 5.14: a page after the other would be a fault for each few of them
+
+// bytes from `at` on: the pages that have any of them, or only such as have nothing else. Older systems know some advice not, and
+// do without.
+void advise(const uint8_t* at, int64_t bytes, int advice, bool alone) {
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(at), end = begin + bytes;
+    const uintptr_t first = (begin + (alone ? page - 1 : 0)) / page * page, last = (end + (alone ? 0 : page - 1)) / page * page;
+    if (last > first) madvise(reinterpret_cast<void*>(first), last - first, advice);
+}
+#endif
 
 }  // namespace
 
 Moving::Moving(const Weight& from, Format order, uint8_t* to, bool mapped)
     : from_(from), order_(order), to_(to), mapped_(mapped), panels_((from.rows + panel_rows - 1) / panel_rows), left_(panels_),
-      states_(new std::atomic<uint8_t>[panels_]) {
+      states_(new std::atomic<uint8_t>[panels_]), asked_(new std::atomic<bool>[panels_ / group_panels + 1]()) {
     for (int64_t panel = 0; panel < panels_; ++panel) states_[panel].store(waiting, std::memory_order_relaxed);
 }
 
@@ -43,6 +55,7 @@ void Moving::bring_panel(int64_t panel) {
         while (state.load(std::memory_order_acquire) != there) std::this_thread::yield();
         return;
     }
+    if (mapped_) ask_for(panel / group_panels);
     move(panel);
     state.store(there);  // in one order for all threads: whoever is the last of a group sees that the others are there
     if (mapped_) give_back(panel / group_panels);
@@ -55,16 +68,22 @@ void Moving::move(int64_t panel) {
     for (int64_t r = first; r < rows_before(panel + 1); ++r) arrange_row(from_, r, to_ + r * from_.row_bytes);
 }
 
-// The whole pages of a group all of which is there: they are read again if somebody looks at them.
+void Moving::ask_for(int64_t group) {
+#if defined(__linux__)
+    const int64_t first = rows_before(group * group_panels), last = rows_before((group + 1) * group_panels);
+    if (!asked_[group].exchange(true)) advise(from_.row(first), (last - first) * from_.row_bytes, populate_read, false);
+#else
+    (void)group;
+#endif
+}
+
+// Pages of a group all of which is there: they are read again if somebody looks at them.
 void Moving::give_back(int64_t group) {
 #if defined(__linux__)
-    const int64_t first = group * group_panels, last = std::min(panels_, first + group_panels);
-    for (int64_t panel = first; panel < last; ++panel)
+    for (int64_t panel = group * group_panels; panel < std::min(panels_, (group + 1) * group_panels); ++panel)
         if (states_[panel].load() != there) return;
-    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    const uintptr_t begin = (reinterpret_cast<uintptr_t>(from_.row(rows_before(first))) + page - 1) / page * page;
-    const uintptr_t end = reinterpret_cast<uintptr_t>(from_.row(rows_before(last))) / page * page;
-    if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+    const int64_t first = rows_before(group * group_panels), last = rows_before((group + 1) * group_panels);
+    advise(from_.row(first), (last - first) * from_.row_bytes, MADV_DONTNEED, true);
 #else
     (void)group;
 #endif

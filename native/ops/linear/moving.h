@@ -29,6 +29,7 @@ private:
     int64_t rows_before(int64_t panel) const;
     void bring_panel(int64_t panel);
     void move(int64_t panel);
+    void ask_for(int64_t group);
     void give_back(int64_t group);
 
     const Weight from_;
@@ -38,6 +39,7 @@ private:
     const int64_t panels_;
     std::atomic<int64_t> left_;
     std::unique_ptr<std::atomic<uint8_t>[]> states_;
+    std::unique_ptr<std::atomic<bool>[]> asked_;
 };
 
 INLINE inline void bring(const Weight& w, int64_t first, int64_t n) {

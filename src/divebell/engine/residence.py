@@ -39,7 +39,10 @@ def bring_in(checkpoint: Any) -> "Rearranged | None":
         _populate(file.base.obj)
     if _mostly_faster(checkpoint) and _faster_bytes(checkpoint) < available_memory():
         with suppress(OSError):  # a system that promises no more memory than it has
-            return Rearranged(_faster_bytes(checkpoint))
+            arranged = Rearranged(_faster_bytes(checkpoint))
+            for file in files:
+                _let_go(file.base.obj)
+            return arranged
     for file in files:
         if file.nbytes >= _LARGE and _granted() and _large_share(file) < _ENOUGH and file.nbytes < available_memory():
             _exchange(file)
@@ -123,6 +126,12 @@ def _populate(file: mmap.mmap) -> None:
     with _spread(), suppress(OSError):  # an older kernel, another system: pages then come when they are looked at
         for begin in range(0, len(file), _STRETCH):
             file.madvise(_POPULATE_READ, begin, min(_STRETCH, len(file) - begin))
+
+
+def _let_go(file: mmap.mmap) -> None:
+    """What was read stays in the page cache, and comes from there: the process would seem to hold it twice."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
