@@ -101,7 +101,7 @@ inline void add_row_of_nibbles(const uint8_t* p, const Chunk* const* x, int64_t 
     __m256i pairs[N];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-        __m256i both = load32(B::nibbles(p) + 32 * k), low = low_nibbles(both), high = low_nibbles(_mm256_srli_epi16(both, 4));
+        __m256i both = in_register(load32(B::nibbles(p) + 32 * k)), low = low_nibbles(both), high = low_nibbles(_mm256_srli_epi16(both, 4));
         for (int i = 0; i < N; ++i) {
             __m256i products = _mm256_maddubs_epi16(low, load32(x[i][c].q + 32 * k));
             pairs[i] = k ? in_register(_mm256_add_epi16(pairs[i], products)) : products;
@@ -141,11 +141,15 @@ inline void add_ends(const Weight& w, int64_t first, int64_t n, int64_t whole, i
     for (int i = 0; i < N; ++i) add_lanes(lanes[i], n, groups, out + i * stride);
 }
 
+// Several tokens take longer over a row, and their activations are most of L1: what comes too early drives them out.
+constexpr int64_t ahead_of_tokens = 2048;
+
 // A function of its own: within the one that knows all formats GCC runs out of registers. All that it calls becomes part of it.
 template <class S, class B, int N>
 __attribute__((noinline, flatten)) void rows_of_eights(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
     alignas(32) uint8_t copy[B::chunk_bytes];
-    const int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols, joined = joined_groups<B>(in.cols), ahead = fetched_ahead(w);
+    const int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols, joined = joined_groups<B>(in.cols);
+    const int64_t ahead = N == 1 ? fetched_ahead(w) : ahead_of_tokens;
     const uint8_t* end = w.row(first + n);
     const int64_t jump = in.next ? in.next - end : 0;
     const Chunk* x[N];
