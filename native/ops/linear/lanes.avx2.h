@@ -2,8 +2,8 @@
 
 #include "blocks.avx2.h"
 
-// GGUF's formats in the order in which AVX2 multiplies them: the same bytes or bits of each chunk of 256 columns, moved once when
-// a model is loaded (arrange.cpp), so that nothing has to be moved after loading a vector of them. A lane belongs to one of the
+// GGUF's formats in the order in which AVX2 multiplies them: the same bytes or bits of each chunk of 256 columns, moved once
+// (arrange.cpp, moving.h), so that nothing has to be moved after loading a vector of them. A lane belongs to one of the
 // chunk's 8 groups of 32 columns, or of the G that are left at the end of a row.
 //   Q4_0, Q4_1  G binary16 scales; Q4_1: G minima; nibbles
 //   Q4_K        d, dmin and 12 bytes of scales as they were; nibbles
