@@ -4,6 +4,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from divebell.engine.garbage import uncollected
 from divebell.errors import BadInput
 
 _RATES = ("int8", "bf16", "f32")
@@ -59,6 +60,7 @@ def bench(
     print_json(figures) if json else _print(figures)
 
 
+@uncollected()  # a look through everything would count as time of whatever is measured then
 def measure(
     name: str,
     prompts: list[int],
