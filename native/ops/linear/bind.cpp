@@ -115,8 +115,7 @@ void decode(const Matrix& matrix, Out<float, 2> out) {
     if (static_cast<int64_t>(out.shape(0)) != w.rows || static_cast<int64_t>(out.shape(1)) != w.cols) refuse("decode: out differs in shape");
     nb::gil_scoped_release release;
     pool::parallel(w.rows, std::max<int64_t>(1, 65536 / w.cols), [&](int64_t begin, int64_t end) {
-        bring(w, begin, end - begin);
-        for (int64_t r = begin; r < end; ++r) linear_table().decode(w, r, out.data() + r * w.cols);
+        for (int64_t r = begin; r < end; ++r) decode_row(w, r, out.data() + r * w.cols);
     });
 }
 
@@ -133,10 +132,7 @@ void embed(const Matrix& table, Array<int32_t, 1> ids, Out<float, 2> out) {
     perform("embed", [=] {
         check_ids(ids, w.rows);
         pool::parallel(count, std::max<int64_t>(1, 65536 / w.cols), [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-                bring(w, ids.data()[i], 1);
-                linear_table().decode(w, ids.data()[i], out.data() + i * w.cols);
-            }
+            for (int64_t i = begin; i < end; ++i) decode_row(w, ids.data()[i], out.data() + i * w.cols);
         });
     });
 }

@@ -16,15 +16,9 @@ namespace {
 constexpr int64_t group_panels = 16;  // whose pages are asked for and given back together: half a megabyte
 
 #if defined(__linux__)
-constexpr int populate_read = 22;  // madvise(2), Linux 5.14: a page after the other would be a fault for each few of them
-
-// bytes from `at` on: the pages that have any of them, or only such as have nothing else. Older systems know some advice not, and
-// do without.
-void advise(const uint8_t* at, int64_t bytes, int advice, bool alone) {
-    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(at), end = begin + bytes;
-    const uintptr_t first = (begin + (alone ? page - 1 : 0)) / page * page, last = (end + (alone ? 0 : page - 1)) / page * page;
-    if (last > first) madvise(reinterpret_cast<void*>(first), last - first, advice);
-}
+constexpr int ask = 22, give_back = MADV_DONTNEED;  // madvise(2); 22: MADV_POPULATE_READ, Linux 5.14, instead of a fault for each few pages
+#else
+constexpr int ask = 0, give_back = 0;
 #endif
 
 }  // namespace
@@ -55,10 +49,11 @@ void Moving::bring_panel(int64_t panel) {
         while (state.load(std::memory_order_acquire) != there) std::this_thread::yield();
         return;
     }
-    if (mapped_) ask_for(panel / group_panels);
+    const int64_t group = panel / group_panels;
+    if (mapped_ && !asked_[group].exchange(true)) advise(group, ask, false);
     move(panel);
     state.store(there);  // in one order for all threads: whoever is the last of a group sees that the others are there
-    if (mapped_) give_back(panel / group_panels);
+    if (mapped_ && all_there(group)) advise(group, give_back, true);
     left_.fetch_sub(1);
 }
 
@@ -68,23 +63,22 @@ void Moving::move(int64_t panel) {
     for (int64_t r = first; r < rows_before(panel + 1); ++r) arrange_row(from_, r, to_ + r * from_.row_bytes);
 }
 
-void Moving::ask_for(int64_t group) {
-#if defined(__linux__)
-    const int64_t first = rows_before(group * group_panels), last = rows_before((group + 1) * group_panels);
-    if (!asked_[group].exchange(true)) advise(from_.row(first), (last - first) * from_.row_bytes, populate_read, false);
-#else
-    (void)group;
-#endif
+bool Moving::all_there(int64_t group) const {
+    for (int64_t panel = group * group_panels; panel < std::min(panels_, (group + 1) * group_panels); ++panel)
+        if (states_[panel].load() != there) return false;
+    return true;
 }
 
-// Pages of a group all of which is there: they are read again if somebody looks at them.
-void Moving::give_back(int64_t group) {
+// On the file's pages that have any of a group, or alone nothing else. What was given back is read again if somebody looks at it;
+// older systems know some advice not, and do without.
+void Moving::advise(int64_t group, int advice, bool alone) const {
 #if defined(__linux__)
-    for (int64_t panel = group * group_panels; panel < std::min(panels_, (group + 1) * group_panels); ++panel)
-        if (states_[panel].load() != there) return;
-    const int64_t first = rows_before(group * group_panels), last = rows_before((group + 1) * group_panels);
-    advise(from_.row(first), (last - first) * from_.row_bytes, MADV_DONTNEED, true);
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), down = alone ? 0 : page - 1, up = page - 1 - down;
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(from_.row(rows_before(group * group_panels)));
+    const uintptr_t end = reinterpret_cast<uintptr_t>(from_.row(rows_before((group + 1) * group_panels)));
+    const uintptr_t first = (begin + up) / page * page, last = (end + down) / page * page;
+    if (last > first) madvise(reinterpret_cast<void*>(first), last - first, advice);
 #else
-    (void)group;
+    (void)group, (void)advice, (void)alone;
 #endif
 }

@@ -29,8 +29,8 @@ private:
     int64_t rows_before(int64_t panel) const;
     void bring_panel(int64_t panel);
     void move(int64_t panel);
-    void ask_for(int64_t group);
-    void give_back(int64_t group);
+    bool all_there(int64_t group) const;
+    void advise(int64_t group, int advice, bool alone) const;
 
     const Weight from_;
     const Format order_;
@@ -42,6 +42,12 @@ private:
     std::unique_ptr<std::atomic<bool>[]> asked_;
 };
 
-INLINE inline void bring(const Weight& w, int64_t first, int64_t n) {
+// The only ways to a weight's numbers, wherever they are: as LinearTable says.
+inline void panel_times(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
     if (w.moving) w.moving->bring(w.row(first), n);
+    linear_table().panel(w, first, n, in, out, stride);
+}
+inline void decode_row(const Weight& w, int64_t r, float* out) {
+    if (w.moving) w.moving->bring(w.row(r), 1);
+    linear_table().decode(w, r, out);
 }

@@ -20,8 +20,7 @@ void multiply_panel(const Product& product, int64_t panel, bool last, Input in, 
     int64_t first = panel * panel_rows, n = std::min<int64_t>(panel_rows, w.rows - first);
     in.next = last ? w.row(first) : nullptr;
     float* sums = workspace.get<float>(in.T * panel_rows);
-    bring(w, first, n);
-    linear_table().panel(w, first, n, in, sums, panel_rows);
+    panel_times(w, first, n, in, sums, panel_rows);
     for (int64_t t = 0; t < in.T; ++t) {
         float* out = product.y + (token + t) * w.rows + first;
         for (int64_t r = 0; r < n; ++r) out[r] = sums[t * panel_rows + r] + (product.bias ? product.bias[first + r] : 0.0f);
@@ -102,9 +101,8 @@ void prepare_here(const float* x, int64_t T, int64_t cols, Chunk* chunks) {
 }
 
 void multiply_here(const Weight& w, const Input& in, float* out, int64_t stride) {
-    bring(w, 0, w.rows);
     for (int64_t first = 0; first < w.rows; first += panel_rows)
-        linear_table().panel(w, first, std::min<int64_t>(panel_rows, w.rows - first), in, out + first, stride);
+        panel_times(w, first, std::min<int64_t>(panel_rows, w.rows - first), in, out + first, stride);
 }
 
 void multiply(const float* x, int64_t T, int64_t cols, const std::vector<Product>& products) {

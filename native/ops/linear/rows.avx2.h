@@ -126,6 +126,10 @@ inline void add_row_chunk(const uint8_t* p, const Chunk* const* x, int64_t c, __
     for (int i = 0; i < N; ++i) sum[i] = add_chunk<S, B>(u, scales, x[i][c], sum[i]);
 }
 
+// Bytes, of N tokens. Several take longer over a row, and their activations are most of L1: what comes too early drives them out.
+template <int N>
+inline int64_t ahead_of(const Weight& w) { return N == 1 ? fetched_ahead(w) : 2048; }
+
 // The joined ends of n rows, added to out.
 template <class S, class B, int N>
 inline void add_ends(const Weight& w, int64_t first, int64_t n, int64_t whole, int64_t groups, const Chunk* const* x, float* out, int64_t stride) {
@@ -134,22 +138,19 @@ inline void add_ends(const Weight& w, int64_t first, int64_t n, int64_t whole, i
     for (int64_t e = 0; e < ends.chunks(n, groups); ++e) {
         __m256 sum[N];
         for (int i = 0; i < N; ++i) sum[i] = _mm256_setzero_ps();
-        if (!whole) fetch_later(w.row(first) + e * B::chunk_bytes + fetched_ahead(w), B::chunk_bytes);
+        if (!whole) fetch_later(w.row(first) + e * B::chunk_bytes + ahead_of<N>(w), B::chunk_bytes);
         add_row_chunk<S, B, N>(ends.chunk(e), x, whole, sum);
         for (int i = 0; i < N; ++i) lanes[i][e] = sum[i];
     }
     for (int i = 0; i < N; ++i) add_lanes(lanes[i], n, groups, out + i * stride);
 }
 
-// Several tokens take longer over a row, and their activations are most of L1: what comes too early drives them out.
-constexpr int64_t ahead_of_tokens = 2048;
-
 // A function of its own: within the one that knows all formats GCC runs out of registers. All that it calls becomes part of it.
 template <class S, class B, int N>
 __attribute__((noinline, flatten)) void rows_of_eights(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, float* out, int64_t stride) {
     alignas(32) uint8_t copy[B::chunk_bytes];
     const int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols, joined = joined_groups<B>(in.cols);
-    const int64_t ahead = N == 1 ? fetched_ahead(w) : ahead_of_tokens;
+    const int64_t ahead = ahead_of<N>(w);
     const uint8_t* end = w.row(first + n);
     const int64_t jump = in.next ? in.next - end : 0;
     const Chunk* x[N];

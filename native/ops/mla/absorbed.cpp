@@ -69,7 +69,6 @@ void Absorbed::absorb(int64_t head) {
 // Each row of the matrix, weighted by one number of the query, is added to it.
 void Absorbed::absorb_rows(int64_t head) {
     Weight w = mla_.keys_up(head);
-    bring(w, 0, w.rows);
     int64_t stride = padded(mla_.rank);
     float* rows = decoded_space.get<float>(decoded_rows * mla_.rank);
     float* sums = input_space.get<float>(tile_rows * (stride + tile_keys));
@@ -81,7 +80,7 @@ void Absorbed::absorb_rows(int64_t head) {
             RowSet set;
             set.count = static_cast<int>(std::min(decoded_rows, mla_.nope - first)), set.bfloat = false;
             for (int r = 0; r < set.count; ++r) {
-                linear_table().decode(w, first + r, rows + r * mla_.rank);
+                decode_row(w, first + r, rows + r * mla_.rank);
                 set.rows[r] = reinterpret_cast<const uint8_t*>(rows + r * mla_.rank);
             }
             for (int j = 0; j < m; ++j)

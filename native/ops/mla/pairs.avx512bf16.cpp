@@ -5,8 +5,8 @@
 // Values: one byte shuffle turns the vector into 16 columns of (t0 t1); 16 rows then take it with a pair of weights each:
 // 1 load, 1 shuffle and 16 broadcasts for 16 dots.
 // The next tile's latents are fetched into L2 meanwhile: a core computes 16 rows at about the rate memory delivers them.
-#include "ops/attention/ahead.h"
 #include "latent.h"
+#include "ops/attention/ahead.h"
 
 #include <algorithm>
 

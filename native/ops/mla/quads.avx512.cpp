@@ -8,8 +8,8 @@
 // many that count together), what was lost is rounded again and added by a second pass.
 #include <algorithm>
 
-#include "ops/attention/ahead.h"
 #include "latent.h"
+#include "ops/attention/ahead.h"
 #include "ops/attention/softmax.avx512.h"
 #include "vector.h"
 #include "workspace.h"

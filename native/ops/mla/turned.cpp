@@ -25,9 +25,8 @@ Weight turned(const Weight& w, Workspace* space) {
     int64_t rows = w.cols, cols = w.rows, row_bytes = cols / block * block_bytes;
     float* across = space->get<float>(rows * cols + rows + (rows * row_bytes + 3) / 4);
     float* row = across + rows * cols;
-    bring(w, 0, w.rows);
     for (int64_t c = 0; c < cols; ++c) {
-        linear_table().decode(w, c, row);
+        decode_row(w, c, row);
         for (int64_t r = 0; r < rows; ++r) across[r * cols + c] = row[r];
     }
     if (!is_block_format(w.format) || cols % block) return {Format::F32, reinterpret_cast<const uint8_t*>(across), rows, cols, cols * 4};

@@ -1,8 +1,8 @@
 // Latents are made whole numbers of 16 bits once a tile, and lie there twice: as rows for the scores, as pairs of tokens for
 // the values. That costs a sixth of what 16 query rows then take. Bytes are whole numbers already and lose nothing. The next
 // tile is fetched into L2 meanwhile.
-#include "ops/attention/ahead.h"
 #include "latent.h"
+#include "ops/attention/ahead.h"
 #include "ops/attention/words.avx2.h"
 #include "workspace.h"
 

@@ -41,8 +41,7 @@ void stretch_of(const Weight& w, int64_t panel, int64_t panels, Input in, const 
     for (int64_t p = 0; p < panels; ++p) {
         int64_t first = (panel + p) * panel_rows, n = std::min<int64_t>(panel_rows, w.rows - first);
         in.next = p + 1 < panels ? nullptr : next;
-        bring(w, first, n);
-        linear_table().panel(w, first, n, in, out + p * panel_rows, panels * panel_rows);
+        panel_times(w, first, n, in, out + p * panel_rows, panels * panel_rows);
     }
 }
 
@@ -94,8 +93,7 @@ void output_part(const Group& group, const Hidden& hidden, int64_t first, int64_
         for (int64_t row = first; row < last; row += panel_rows) {
             const int64_t n = std::min<int64_t>(panel_rows, d - row);
             in.next = row + n < last ? nullptr : t + in.T < group.count ? group.net.down->row(first) : next;
-            bring(*group.net.down, row, n);
-            linear_table().panel(*group.net.down, row, n, in, part, panel_rows);
+            panel_times(*group.net.down, row, n, in, part, panel_rows);
             add_weighted(group, part, t, in.T, row, n, d, y);
         }
     }
