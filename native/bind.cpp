@@ -9,6 +9,7 @@
 #include "isa.h"
 #include "large_pages.h"
 #include "nodes.h"
+#include "ops/linear/tiles.h"
 #include "pool.h"
 
 namespace {
@@ -49,6 +50,7 @@ NB_MODULE(_native, m) {
     m.doc() = "divebell's kernels; see divebell.ops.native for the contract of each.";
     m.attr("isa") = isa_name(isa());
     m.attr("bf16_dot") = has_bf16_dot();
+    m.attr("tiles_from") = tile_table() ? tile_table()->from : 0;  // tokens, from which matrices in panels are multiplied in bfloat16; 0: never
     m.def("cores", nb::overload_cast<>(&cores));
     m.def("cores", nb::overload_cast<const std::string&, const std::string&>(&cores), nb::arg("topology"), nb::arg("group"));
     m.def("threads", &pool::threads);

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-ISAS = ("scalar", "neon", "avx2", "avx512")
+ISAS = ("scalar", "neon", "avx2", "avx512", "amx")
 PROGRAM = "from divebell import _native; print(_native.isa)"
 
 

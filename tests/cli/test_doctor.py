@@ -90,13 +90,16 @@ def test_instruction_sets_say_what_is_used_and_what_is_not():
         "avx512dq",
         "avx512_vnni",
         "amx_tile",
-        "amx_int8",
+        "avx512_bf16",
+        "amx_bf16",
     }
     found = instruction_sets(flags, "avx512")
     assert found["avx512"] == "kernels in use"
     assert found["avx2"] == "kernels there; DIVEBELL_ISA=avx2 chooses them"
-    assert found["avx512 + bf16"] == "the processor does not have it"
-    assert found["amx"] == "the processor has it; no kernels for it yet"
+    assert found["avx512 + bf16"] == "kernels in use, for bfloat16 weights"
+    assert found["amx"] == "kernels there; DIVEBELL_ISA=amx chooses them"
+    assert instruction_sets(flags, "amx")["amx"] == "kernels in use, for many tokens and for attention"
+    assert instruction_sets(flags - {"amx_bf16"}, "avx512")["amx"] == "the processor does not have it"
     assert instruction_sets(set(), "scalar")["scalar"] == "kernels in use"
 
 

@@ -9,6 +9,8 @@ from divebell.weights.tensor import Tensor
 
 CHUNK = 256
 
+reads_panels = _native.isa in ("avx512", "amx")
+
 same_in_company = pytest.mark.skipif(
     _native.isa not in ("scalar", "avx2"), reason="few and many tokens add up in different orders here"
 )

@@ -191,7 +191,13 @@ np.savez({file!r}, **out)
 """
 
 
-VECTORS = {"avx512": ["avx2", "avx512"], "avx2": ["avx2"], "neon": ["neon"], "scalar": []}
+VECTORS = {
+    "amx": ["avx2", "avx512", "amx"],
+    "avx512": ["avx2", "avx512"],
+    "avx2": ["avx2"],
+    "neon": ["neon"],
+    "scalar": [],
+}
 
 
 @pytest.mark.parametrize("isa", VECTORS[_native.isa])

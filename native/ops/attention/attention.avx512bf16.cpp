@@ -13,8 +13,6 @@ namespace {
 
 constexpr int pair_lanes = 32;
 
-INLINE __mmask32 first_words(int64_t n) { return n >= 32 ? 0xffffffffu : n <= 0 ? 0u : (1u << n) - 1u; }
-
 // n numbers rounded to nearest even, then zeros up to `padded`.
 INLINE void round_row(const float* x, int64_t n, int64_t padded, uint16_t* y) {
     for (int64_t i = 0; i < padded; i += 16) {
@@ -83,16 +81,6 @@ void dot_scores(const float* const* q, int m, const RowSet& keys, int64_t dim, f
     for (; i + 4 <= m; i += 4) dot_rows<4>(rows + i * stride, stride, keys, dim, s + i * tile_keys);
     if (i + 2 <= m) dot_rows<2>(rows + i * stride, stride, keys, dim, s + i * tile_keys), i += 2;
     if (i < m) dot_rows<1>(rows + i * stride, stride, keys, dim, s + i * tile_keys);
-}
-
-// Two rows' columns side by side: (a0, b0), (a1, b1), ...
-INLINE __m512i low_pairs(__m512i a, __m512i b) {
-    const __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
-    return _mm512_permutex2var_epi16(a, order, b);
-}
-INLINE __m512i high_pairs(__m512i a, __m512i b) {
-    const __m512i order = _mm512_set_epi16(63, 31, 62, 30, 61, 29, 60, 28, 59, 27, 58, 26, 57, 25, 56, 24, 55, 23, 54, 22, 53, 21, 52, 20, 51, 19, 50, 18, 49, 17, 48, 16);
-    return _mm512_permutex2var_epi16(a, order, b);
 }
 
 // C pairs of vectors, 32 columns each, of which `columns` hold numbers. p: weights as pairs of bfloat16.

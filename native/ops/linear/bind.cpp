@@ -59,7 +59,7 @@ void check_scales(const ScaleArray& scales, int format, int64_t rows, int64_t co
 void check_order(Format format, int64_t rows) {
     const std::string number = std::to_string(static_cast<int>(format));
     if (is_in_lanes(format) && isa() != Isa::avx2) refuse("Weight: only AVX2 reads format number " + number);
-    if (is_in_panels(format) && isa() != Isa::avx512) refuse("Weight: only AVX-512 reads format number " + number);
+    if (is_in_panels(format) && !has_avx512()) refuse("Weight: only AVX-512 reads format number " + number);
     if (is_in_panels(format) && rows % panel_rows)
         refuse("Weight: " + std::to_string(rows) + " rows are no whole panels of " + std::to_string(panel_rows) + ", as format number " + number + " has them");
 }

@@ -42,17 +42,19 @@ struct Input {
     const Chunk* chunks;  // (rows, chunk_stride(cols)), read by the block formats
     int64_t cols, T;
     const int32_t* tokens = nullptr;
+    const uint16_t* tiles = nullptr;  // its T rows rounded to bfloat16: tiles.h
     // What this thread reads after these weights, if it does not lie right behind them. Where nothing is known to follow,
     // something that it has just read: fetching that again costs nothing.
     const uint8_t* next = nullptr;
 
-    // n rows from row t on.
+    // n rows from row t on; of tiles, t is a multiple of 16.
     INLINE Input part(int64_t t, int64_t n) const {
         Input some = *this;
         some.T = n;
         if (tokens) some.tokens += t;
         else if (chunks) some.chunks += t * chunk_stride(cols);
         if (!tokens && x) some.x += t * cols;
+        if (tiles) some.tiles += t * cols;
         return some;
     }
     INLINE int64_t row(int64_t i) const { return tokens ? tokens[i] : i; }

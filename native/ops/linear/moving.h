@@ -3,7 +3,7 @@
 #include <atomic>
 #include <memory>
 
-#include "linear.h"
+#include "tiles.h"
 
 // A matrix, or a stack of them, on its way into another order (arrange.h): each panel of rows moves when it is first read, so
 // that a model answers before all of it is where it will be read fastest. Products are the same bits before and after.
@@ -45,6 +45,7 @@ private:
 // The only ways to a weight's numbers, wherever they are: as LinearTable says.
 inline void panel_times(const Weight& w, int64_t first, int64_t n, const Input& in, float* out, int64_t stride) {
     if (w.moving) w.moving->bring(w.row(first), n);
+    if (in.tiles && is_in_panels(w.format)) return tile_table()->panel(w, first, in, out, stride);
     linear_table().panel(w, first, n, in, out, stride);
 }
 inline void decode_row(const Weight& w, int64_t r, float* out) {

@@ -29,7 +29,7 @@ void multiply_panel(const Product& product, int64_t panel, bool last, Input in, 
 
 // Panels first .. last of a product, all of them for some tokens after the other.
 void multiply_some(const Product& product, int64_t first, int64_t last, const Input& in, int64_t token) {
-    const int64_t block = tokens_of_block(in.cols);
+    const int64_t block = tokens_of_block(in.cols, in.tiles);
     fetch_first(*product.w, first * panel_rows);
     for (int64_t t = 0; t < in.T; t += block)
         for (int64_t p = first; p <= last; ++p) multiply_panel(product, p, p == last, in.part(t, std::min(block, in.T - t)), token + t);
@@ -82,8 +82,9 @@ int64_t panels_of_piece(int64_t panels, int64_t bytes) {
     return std::max<int64_t>(1, std::min(fair, long_enough));
 }
 
-int64_t tokens_of_block(int64_t cols) {
+int64_t tokens_of_block(int64_t cols, bool tiles) {
     constexpr int64_t bytes = 768 << 10, least = 36, most = 120;
+    if (tiles) return std::clamp<int64_t>((1 << 20) / (2 * cols) / tile_tokens * tile_tokens, 64, token_block);
     int64_t fitting = bytes / (chunk_stride(cols) * static_cast<int64_t>(sizeof(Chunk)));
     return std::clamp(fitting / 12 * 12, least, most);
 }
@@ -107,12 +108,17 @@ void multiply_here(const Weight& w, const Input& in, float* out, int64_t stride)
 
 void multiply(const float* x, int64_t T, int64_t cols, const std::vector<Product>& products) {
     if (T == 0) return;
-    static thread_local Workspace workspace;
-    bool blocks = std::any_of(products.begin(), products.end(), [](const Product& p) { return is_block_format(p.w->format); });
+    static thread_local Workspace workspace, tile_space;
     int64_t count = (T + token_block - 1) / token_block, size = (T + count - 1) / count;
     for (int64_t t = 0; t < T; t += size) {
         Input in{x + t * cols, nullptr, cols, std::min(size, T - t)};
-        if (blocks) {
+        auto any = [&](auto reads) { return std::any_of(products.begin(), products.end(), [&](const Product& p) { return reads(*p.w); }); };
+        if (any([&](const Weight& w) { return takes_tiles(w, in.T); })) {
+            uint16_t* tiles = tile_space.get<uint16_t>(tiles_size(in.T, cols));
+            pool::parallel(in.T, 8, [&](int64_t begin, int64_t end) { pack_tiles(in, begin, end, tiles); });
+            in.tiles = tiles;
+        }
+        if (any([&](const Weight& w) { return is_block_format(w.format) && !takes_tiles(w, in.T); })) {
             Chunk* chunks = workspace.get<Chunk>(in.T * chunk_stride(in.cols));
             prepare(in.x, in.T, cols, chunks);
             in.chunks = chunks;

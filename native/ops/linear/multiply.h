@@ -24,8 +24,9 @@ inline void fetch_first(const Weight& w, int64_t row) {
 // How many panels a thread should take at a time, of all `panels`, which are `bytes` of weights.
 int64_t panels_of_piece(int64_t panels, int64_t bytes);
 
-// How many tokens' activations stay in L2 while a thread's panels pass over them, in dozens: tiles take 4 or 6 at a time.
-int64_t tokens_of_block(int64_t cols);
+// How many tokens' activations stay in L2 while a thread's panels pass over them: in dozens, as kernels take 4 or 6 at a time; of tiles in
+// multiples of 16.
+int64_t tokens_of_block(int64_t cols, bool tiles);
 
 // x's rows as chunks; `chunks` holds T * chunk_stride(cols) of them. Large inputs are shared out to the pool.
 void prepare(const float* x, int64_t T, int64_t cols, Chunk* chunks);

@@ -38,13 +38,12 @@ void lay_out_keys(const float* keys, int count, int64_t dim, uint16_t* out) {
 }
 
 void lay_out_values(const float* values, int count, int64_t dim, uint16_t* out) {
-    const __m512i in_turn = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (int t = 0; t < count; t += 2)
         for (int64_t d = 0; d < dim; d += 16) {
             __mmask16 there = first_lanes(dim - d);
             __m512 a = _mm512_maskz_loadu_ps(there, values + t * dim + d);
             __m512 b = t + 1 < count ? _mm512_maskz_loadu_ps(there, values + (t + 1) * dim + d) : _mm512_setzero_ps();
-            _mm512_storeu_si512(out + t * padded(dim) + 2 * d, _mm512_permutexvar_epi16(in_turn, (__m512i)_mm512_cvtne2ps_pbh(b, a)));
+            _mm512_storeu_si512(out + t * padded(dim) + 2 * d, rounded_pairs(a, b));
         }
 }
 

@@ -10,23 +10,28 @@
 
 namespace {
 
-// Where a group's hidden activations lie: floats or chunks, as its `down` reads them.
+// Where a group's hidden activations lie: floats, chunks or tiles, as its `down` reads them.
 struct Hidden {
     float* floats = nullptr;
     Chunk* chunks = nullptr;
+    uint16_t* tiles = nullptr;
     int64_t width = 0;
 
-    Input input(int64_t count) const { return {floats, chunks, width, count}; }
+    Input input(int64_t count) const { return {floats, chunks, width, count, nullptr, tiles}; }
 };
 
 constexpr int64_t few_tokens = 4;
 
 int64_t panels_of(int64_t rows) { return (rows + panel_rows - 1) / panel_rows; }
 
-thread_local Workspace thread_scratch, chunk_space, hidden_space;
+thread_local Workspace thread_scratch, tile_space, chunk_space, hidden_space;
+
+// Whether tokens of a group go into its hidden layer in tiles.
+bool takes_tiles(const Group& group) { return takes_tiles(*group.net.gate, group.count) && takes_tiles(*group.net.up, group.count); }
 
 // 32 hidden columns of every token of the group, rounded at once for block formats: a panel is a group of activations.
 void store_hidden(const Hidden& hidden, int64_t token, int64_t panel, const float* h, int64_t n) {
+    if (hidden.tiles) return tile_table()->put(h, tile_place(hidden.tiles, hidden.width, token, panel * panel_rows));
     if (hidden.floats) {
         std::memcpy(hidden.floats + token * hidden.width + panel * panel_rows, h, n * sizeof(float));
         return;
@@ -61,18 +66,29 @@ void hidden_part(const Group& group, const Hidden& hidden, const Input& in, int6
         }
 }
 
+const uint16_t* packed(const Input& in) {
+    uint16_t* tiles = tile_space.get<uint16_t>(tiles_size(in.T, in.cols));
+    pack_tiles(in, 0, in.T, tiles);
+    return tiles;
+}
+
 // Panels first .. end of a group. Long stretches feed memory's pipeline; many tokens keep to one panel, whose results stay in cache,
 // and in blocks, whose activations stay in L2.
 void hidden_panels(const Group& group, const Hidden& hidden, const Input& x, int64_t first, int64_t end, const uint8_t* next) {
-    const int64_t each = group.count <= few_tokens ? end - first : 1, block = tokens_of_block(x.cols);
+    const bool tiles = takes_tiles(group);
+    const int64_t each = group.count <= few_tokens ? end - first : 1, block = tokens_of_block(x.cols, tiles);
     Input in = x;
     in.tokens = group.tokens;
-    for (int64_t t = 0; t < group.count; t += block)
+    for (int64_t t = 0; t < group.count; t += block) {
+        const int64_t n = std::min(block, group.count - t);
+        Input part = in.part(t, n);
+        if (tiles) part.tiles = packed(part);
         for (int64_t panel = first; panel < end; panel += each) {
-            const int64_t n = std::min(block, group.count - t), then = panel + each < end ? panel + each : first;
+            const int64_t then = panel + each < end ? panel + each : first;
             const bool last = then == first && t + n == group.count;
-            hidden_part(group, hidden, in.part(t, n), t, panel, each, last && next ? next : group.net.gate->row(then * panel_rows));
+            hidden_part(group, hidden, part, t, panel, each, last && next ? next : group.net.gate->row(then * panel_rows));
         }
+    }
 }
 
 // part: what n tokens of the group, from its number `token` on, give in `rows` rows from `first` on.
@@ -86,7 +102,7 @@ void add_weighted(const Group& group, const float* part, int64_t token, int64_t 
 
 // Rows first .. last of a group's `down`, all of them for some tokens after the other.
 void output_part(const Group& group, const Hidden& hidden, int64_t first, int64_t last, const uint8_t* next, int64_t d, float* y) {
-    const int64_t block = tokens_of_block(hidden.width);
+    const int64_t block = tokens_of_block(hidden.width, hidden.tiles);
     for (int64_t t = 0; t < group.count; t += block) {
         Input in = hidden.input(group.count).part(t, std::min(block, group.count - t));
         float* part = thread_scratch.get<float>(in.T * panel_rows);
@@ -112,12 +128,17 @@ void output_panels(const std::vector<Group>& groups, const std::vector<Hidden>& 
 // Lays the groups' hidden activations out one after another in the caller's workspace.
 std::vector<Hidden> lay_out(const std::vector<Group>& groups) {
     std::vector<Hidden> hidden(groups.size());
-    int64_t floats = 0, chunks = 0;
-    auto place = [&](Chunk* base, float* float_base) {
-        floats = chunks = 0;
+    int64_t floats = 0, chunks = 0, tiles = 0;
+    auto place = [&](Chunk* base) {
+        uint16_t* tile_base = reinterpret_cast<uint16_t*>(base + chunks);
+        float* float_base = reinterpret_cast<float*>(tile_base + tiles);
+        floats = chunks = tiles = 0;
         for (size_t g = 0; g < groups.size(); ++g) {
             hidden[g].width = groups[g].net.gate->rows;
-            if (is_block_format(groups[g].net.down->format)) {
+            if (takes_tiles(*groups[g].net.down, groups[g].count)) {
+                hidden[g].tiles = tile_base + tiles;
+                tiles += tiles_size(groups[g].count, hidden[g].width);
+            } else if (is_block_format(groups[g].net.down->format)) {
                 hidden[g].chunks = base + chunks;
                 chunks += groups[g].count * chunk_stride(hidden[g].width);
             } else {
@@ -126,9 +147,8 @@ std::vector<Hidden> lay_out(const std::vector<Group>& groups) {
             }
         }
     };
-    place(nullptr, nullptr);
-    Chunk* base = reinterpret_cast<Chunk*>(hidden_space.get<char>(chunks * static_cast<int64_t>(sizeof(Chunk)) + floats * 4));
-    place(base, reinterpret_cast<float*>(base + chunks));
+    place(nullptr);
+    place(reinterpret_cast<Chunk*>(hidden_space.get<char>(chunks * static_cast<int64_t>(sizeof(Chunk)) + tiles * 2 + floats * 4)));
     return hidden;
 }
 
@@ -172,7 +192,7 @@ void hidden_piece(const std::vector<Group>& groups, const std::vector<Hidden>& h
 
 Input input_of(const float* x, int64_t T, int64_t d, const std::vector<Group>& groups) {
     Input in{x, nullptr, d, T};
-    auto reads_blocks = [](const Group& g) { return is_block_format(g.net.gate->format) || is_block_format(g.net.up->format); };
+    auto reads_blocks = [](const Group& g) { return !takes_tiles(g) && (is_block_format(g.net.gate->format) || is_block_format(g.net.up->format)); };
     if (std::any_of(groups.begin(), groups.end(), reads_blocks)) {
         Chunk* chunks = chunk_space.get<Chunk>(T * chunk_stride(d));
         prepare(x, T, d, chunks);

@@ -18,7 +18,7 @@ extern const ProbeTable probe_scalar, probe_neon, probe_avx2, probe_avx512;
 const ProbeTable& probe_table();
 
 #if defined(__x86_64__)
-extern const ProbeTable::Rate probe_avx512bf16;
+extern const ProbeTable::Rate probe_avx512bf16, probe_amx;
 #endif
 // Where no instruction multiplies bfloat16, weights of that format are widened and multiplied as float32.
 const ProbeTable::Rate& probe_bf16();

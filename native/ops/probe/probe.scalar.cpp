@@ -35,7 +35,7 @@ const ProbeTable probe_scalar = {read, {int8, 256}, {f32, 32}};
 
 #if defined(__x86_64__)
 const ProbeTable& probe_table() { return choose(&probe_scalar, static_cast<const ProbeTable*>(nullptr), &probe_avx2, &probe_avx512); }
-const ProbeTable::Rate& probe_bf16() { return has_bf16_dot() ? probe_avx512bf16 : probe_table().f32; }
+const ProbeTable::Rate& probe_bf16() { return has_tiles() ? probe_amx : has_bf16_dot() ? probe_avx512bf16 : probe_table().f32; }
 #elif defined(__aarch64__)
 const ProbeTable& probe_table() {
     return choose(&probe_scalar, &probe_neon, static_cast<const ProbeTable*>(nullptr), static_cast<const ProbeTable*>(nullptr));

@@ -23,10 +23,10 @@ EXTENSIONS = {
     "avx2": ("avx2", "fma", "f16c"),
     "avx512": ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"),
     "avx512 + bf16": ("avx512f", "avx512_vnni", "avx512_bf16"),
-    "amx": ("amx_tile", "amx_int8"),
+    "amx": ("avx512_bf16", "amx_tile", "amx_bf16"),
     "neon": ("asimd", "asimddp"),
 }
-WITHOUT_KERNELS = ("amx",)
+USES = {"avx512 + bf16": ", for bfloat16 weights", "amx": ", for many tokens and for attention"}
 
 
 def doctor(*, json: bool = False) -> None:
@@ -61,11 +61,9 @@ def instruction_sets(flags: set[str], chosen: str) -> dict[str, str]:
 
 
 def _use(name: str, chosen: str) -> str:
-    if name in WITHOUT_KERNELS:
-        return "the processor has it; no kernels for it yet"
     if name.partition(" ")[0] != chosen:
         return f"kernels there; DIVEBELL_ISA={name.partition(' ')[0]} chooses them"
-    return "kernels in use" + (", for bfloat16 weights" if "bf16" in name else "")
+    return "kernels in use" + USES.get(name, "")
 
 
 def _processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from divebell.weights.formats import Format
+from divebell.weights.panels import IN_PANELS
 
 _RATES = {"F32": "f32", "F16": "f32", "BF16": "bf16", "F8_E4M3": "bf16"}  # the quantized ones are multiplied as int8
+_IN_TILES = {format.name for format in IN_PANELS}  # many tokens, in bfloat16, where the processor has tiles of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class Work:
         return max(self.bytes / read_gb_per_s, arithmetic) / 1e9
 
 
+def _rate(format: str, tokens: int) -> str:
+    """The kind of number that so many tokens are multiplied as by weights of a format."""
+    from divebell import _native
+
+    in_tiles = format in _IN_TILES and 0 < _native.tiles_from <= tokens
+    return "bf16" if in_tiles else _RATES.get(format, "int8")
+
+
 class Traffic:
     """Of one model in its stored formats. layout, dtype: of its cache."""
 
@@ -36,24 +45,23 @@ class Traffic:
     ):
         self.config, self.dtype = config, np.dtype(dtype)
         self._widths = [sum(layer.values()) for layer in layout]
-        self._experts: list[tuple[int, int, str]] = []  # of each stack: bytes and numbers of one expert, and its rate
+        self._experts: list[tuple[int, int, str]] = []  # of each stack: bytes and numbers of one expert, and its format
         self._dense: Counter = Counter()
         self._dense_bytes = self._head = 0
         for parameter in parameters:
             tensors = [checkpoint.tensors[name] for name in parameter.stored_names(checkpoint.kind)]
-            self._count(parameter, sum(t.nbytes for t in tensors), tensors[0].format)
+            self._count(parameter, sum(t.nbytes for t in tensors), tensors[0].format.name)
 
-    def _count(self, parameter: Any, nbytes: int, format: Format) -> None:
-        rate = _RATES.get(format.name, "int8")
+    def _count(self, parameter: Any, nbytes: int, format: str) -> None:
         if parameter.kind == "experts":
             count = parameter.shape[0]
-            self._experts.append((nbytes // count, parameter.count // count, rate))
+            self._experts.append((nbytes // count, parameter.count // count, format))
         elif parameter.kind == "head" or (parameter.kind == "embedding" and self.config.tied):
             self._dense_bytes += nbytes
-            self._head, self._head_rate = parameter.count, rate
+            self._head, self._head_format = parameter.count, format
         elif parameter.kind != "embedding":
             self._dense_bytes += nbytes
-            self._dense[rate] += parameter.count if len(parameter.shape) > 1 else 0
+            self._dense[format] += parameter.count if len(parameter.shape) > 1 else 0
 
     def of(self, chunks: Sequence[tuple[int, int]], chosen: Sequence[np.ndarray]) -> Work:
         """One pass over (new tokens, tokens before them) of each sequence, with the logits of each one's last token.
@@ -61,14 +69,17 @@ class Traffic:
         chosen: the experts' ids (tokens, k) of each layer that has experts, in order.
         """
         tokens = sum(new for new, _ in chunks)
-        adds = Counter({rate: count * tokens for rate, count in self._dense.items()})
-        adds[self._head_rate] += self._head * len(chunks)
+        adds: Counter = Counter()
+        for format, count in self._dense.items():
+            adds[_rate(format, tokens)] += count * tokens
+        adds[_rate(self._head_format, len(chunks))] += self._head * len(chunks)
         bytes_ = self._dense_bytes + self._cache_bytes(chunks)
         stacks = len(self._experts) // len(chosen) if len(chosen) else 0
-        for stack, (nbytes, count, rate) in enumerate(self._experts):
-            ids = chosen[stack // stacks]
-            bytes_ += nbytes * np.unique(ids).size
-            adds[rate] += count * ids.size
+        for stack, (nbytes, count, format) in enumerate(self._experts):
+            _, each = np.unique(chosen[stack // stacks], return_counts=True)
+            bytes_ += nbytes * each.size
+            for n in each.tolist():
+                adds[_rate(format, n)] += count * n
         for chunk in chunks:
             adds[self._attention_rate(chunk)] += self._attention(chunk)
         return Work(int(bytes_), adds)

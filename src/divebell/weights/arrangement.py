@@ -11,7 +11,7 @@ from divebell.weights.lanes import IN_LANES
 from divebell.weights.panels import IN_PANELS
 from divebell.weights.tensor import Tensor
 
-FASTER = {"avx2": IN_LANES, "avx512": IN_PANELS}.get(_native.isa, {})
+FASTER = {"avx2": IN_LANES, "avx512": IN_PANELS, "amx": IN_PANELS}.get(_native.isa, {})
 
 
 def faster(tensor: Tensor) -> Format | None:
