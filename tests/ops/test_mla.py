@@ -5,7 +5,6 @@ import pytest
 import stored
 from batches import DTYPES, as_native, cached, close, close_over_latents, latents, paged, same_bits_with_threads
 
-from divebell import _native
 from divebell.ops import native, reference
 from divebell.ops.batch import Batch
 from divebell.weights.formats import BY_NAME, F32
@@ -131,7 +130,7 @@ def test_what_is_no_number_shows(past, fresh, dtype):
     assert np.isnan(native.mla(q, latent, pages, up, batch, 0.3)[4:]).all()
 
 
-@pytest.mark.skipif(_native.isa == "avx512", reason="rounds by rows that are taken together")
+@pytest.mark.skipif(stored.reads_panels, reason="rounds by rows that are taken together")
 @pytest.mark.parametrize("dtype", LATENTS, ids=str)
 def test_same_bits_one_by_one(dtype):
     past, fresh = 1100, 9

@@ -51,5 +51,5 @@ struct AttentionTable {
     bool bfloat_dot;
 };
 
-extern const AttentionTable attention_scalar, attention_neon, attention_avx2, attention_avx512, attention_avx512bf16;
+extern const AttentionTable attention_scalar, attention_neon, attention_avx2, attention_avx512, attention_avx512bf16, attention_amx;
 const AttentionTable& attention_table();

@@ -5,6 +5,7 @@
 
 #include "ops/attention/step.h"
 #include "ops/linear/multiply.h"
+#include "ops/linear/tiles.h"
 #include "ops/mla/stretch.h"
 #include "ops/mla/turned.h"
 
@@ -62,7 +63,7 @@ private:
 
 thread_local Workspace Stretch::key_space_, Stretch::value_space_, Stretch::laid_key_space_, Stretch::laid_value_space_, Stretch::turned_space_;
 
-thread_local Workspace sum_space, latent_space, turned_space, chunk_space;
+thread_local Workspace sum_space, latent_space, turned_space, chunk_space, tile_space;
 
 void add_tiles(const Mla& a, int64_t sequence, int64_t head, std::vector<RowTile>* tiles) {
     for (int64_t t = a.batch.starts[sequence]; t < a.batch.starts[sequence + 1]; ++t) {
@@ -81,8 +82,9 @@ Expanded::Expanded(const Mla& problem, int64_t sequence)
     std::fill_n(sums_, mla_.heads * rows_ * stride_, 0.0f);
     latents_ = latent_space.get<float>(keys * mla_.rank);
     turned_ = turned_space.get<float>(keys * mla_.rope);
-    bool rounded = is_block_format(mla_.keys_up(0).format) || is_block_format(mla_.values_up(0).format);
+    const bool rounded = is_block_format(mla_.keys_up(0).format) || is_block_format(mla_.values_up(0).format);
     chunks_ = rounded ? chunk_space.get<Chunk>(keys * chunk_stride(mla_.rank)) : nullptr;
+    in_tiles_ = rounded && tile_table() && mla_.rank % tile_columns == 0 ? tile_space.get<uint16_t>(tiles_size(keys, mla_.rank)) : nullptr;
 }
 
 void Expanded::run() {
@@ -97,6 +99,7 @@ void Expanded::attend_span(int64_t first, int64_t keys) {
     pool::run([&](int, int) {
         for (int64_t begin, end; reading.next(begin, end);) {
             for (int64_t i = begin; i < end; ++i) read(first + i, i);
+            if (in_tiles_) pack_tiles({latents_, nullptr, mla_.rank, end}, begin, end, in_tiles_);
             if (chunks_) prepare_here(latents_ + begin * mla_.rank, end - begin, mla_.rank, chunks_ + begin * chunk_stride(mla_.rank));
         }
         pool::barrier();
@@ -114,7 +117,9 @@ void Expanded::head_over(int64_t head, int64_t first, int64_t keys) {
     size_t tiles = tiles_.size() / mla_.heads;
     for (int64_t key = 0; key < keys; key += stretch_keys) {
         int64_t count = std::min<int64_t>(stretch_keys, keys - key);
-        stretch.make({latents_ + key * mla_.rank, chunks_ ? chunks_ + key * chunk_stride(mla_.rank) : nullptr, mla_.rank, count}, turned_ + key * mla_.rope);
+        const Chunk* chunks = chunks_ ? chunks_ + key * chunk_stride(mla_.rank) : nullptr;
+        const uint16_t* in_tiles = in_tiles_ ? in_tiles_ + key * mla_.rank : nullptr;
+        stretch.make({latents_ + key * mla_.rank, chunks, mla_.rank, count, nullptr, in_tiles}, turned_ + key * mla_.rope);
         for (size_t i = 0; i < tiles; ++i)
             if (RowTile& tile = tiles_[head * tiles + i]; first + key <= tile.last[tile.rows - 1])
                 stretch.attend(first + key, &tile, sums_ + (head * rows_ + static_cast<int64_t>(i) * tile_rows) * stride_);

@@ -27,4 +27,5 @@ private:
     float* sums_;                 // (heads, rows, stride)
     float *latents_, *turned_;    // of the span: (keys, rank), (keys, rope)
     Chunk* chunks_;               // the latents as int8, where a matrix is multiplied so
+    uint16_t* in_tiles_;          // and in bfloat16, where tiles multiply one
 };

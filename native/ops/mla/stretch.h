@@ -26,5 +26,5 @@ struct StretchTable {
     void (*attend)(const HeadStretch& stretch, int64_t first, float scale, RowTile* tile, float* sums);
 };
 
-extern const StretchTable stretch_avx512bf16, stretch_avx2;
+extern const StretchTable stretch_avx512bf16, stretch_amx, stretch_avx2;
 const StretchTable* stretch_table();  // null: keys and values stay float32
