@@ -141,10 +141,12 @@ bool round_weights(float* w, int columns, float unit, float allowed, int8_t* out
     for (int j = 0; j < columns; j += 16) {
         __m512 x = _mm512_loadu_ps(w + j);
         __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(x, inverse));
+        __m128i bytes = _mm512_cvtepi32_epi8(whole);
         x = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(whole), size, x);
-        lost = _mm512_add_ps(lost, x), squares = _mm512_fmadd_ps(x, x, squares), sum = _mm512_add_epi32(sum, whole);
+        lost = _mm512_add_ps(lost, x), squares = _mm512_fmadd_ps(x, x, squares);
+        sum = _mm512_add_epi32(sum, _mm512_cvtepi8_epi32(bytes));  // not of `whole`: what was no number would leave 32 bits
         _mm512_storeu_ps(w + j, x);
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + j), _mm512_cvtepi32_epi8(whole));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + j), bytes);
     }
     *weights = {unit, 128 * _mm512_reduce_add_epi32(sum)};
     float total = _mm512_reduce_add_ps(lost);
