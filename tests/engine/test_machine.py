@@ -45,6 +45,12 @@ def test_a_count_of_threads_that_is_no_power_of_two_is_measured_too():
     assert machine._counts(1) == [1]
 
 
+def test_a_buffer_is_no_larger_than_asked_for(monkeypatch):
+    monkeypatch.setattr("divebell._native.probe_read_bandwidth", lambda bytes_, seconds: [bytes_])
+    assert machine.read_gb_per_s(0.01, 1 << 20) == (1 << 20) / 1e9
+    assert machine.read_gb_per_s(0.01) >= (64 << 20) / 1e9
+
+
 @pytest.mark.parametrize("bytes_", [0, -512, 100])
 def test_a_buffer_that_the_loop_does_not_divide_is_refused(bytes_):
     with pytest.raises(ValueError, match="multiple of 512"):

@@ -55,11 +55,14 @@ def measure(seconds: float = 1.0) -> Machine:
     )
 
 
-def read_gb_per_s(seconds: float = 1.0) -> float:
-    """The median pass over a buffer far larger than the caches, by all threads of the pool."""
+def read_gb_per_s(seconds: float = 1.0, most: int = _MOST_BUFFER) -> float:
+    """The median pass over a buffer far larger than the caches, by all threads of the pool.
+
+    most: bytes of the buffer. Where the last cache holds as many, its speed is told.
+    """
     from divebell import _native
 
-    return median(_native.probe_read_bandwidth(_buffer_bytes(), seconds)) / 1e9
+    return median(_native.probe_read_bandwidth(min(_buffer_bytes(), most), seconds)) / 1e9
 
 
 def gmac_per_s(kind: str, seconds: float = 0.25) -> float:

