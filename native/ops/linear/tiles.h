@@ -12,7 +12,9 @@ constexpr int tile_tokens = 16, tile_columns = 32, tile_numbers = tile_tokens * 
 constexpr int64_t tiles_size(int64_t T, int64_t cols) { return (T + tile_tokens - 1) / tile_tokens * tile_tokens * cols; }
 
 struct TileTable {
-    int64_t from;  // so many tokens: widening the weights costs as much as multiplying them by some ten tokens in int8
+    // So many tokens. Widening the weights costs as much as multiplying them by some fifteen in int8; fewer sequences than this decode with
+    // the same bits as one.
+    int64_t from;
     // 32 numbers of a token rounded.
     void (*put)(const float* x, uint16_t* out);
     // As LinearTable's panel: in.tiles, and w in panels.
