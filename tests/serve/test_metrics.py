@@ -65,7 +65,7 @@ def test_made_up_names_and_paths_are_not_counted_each(folder):
 
 def test_the_floor_is_known_from_when_the_machine_is_measured(folder, monkeypatch):
     """Steps before that are counted, and not held against it."""
-    monkeypatch.setattr("divebell.serve.service.read_gb_per_s", lambda seconds: 4.0)
+    monkeypatch.setattr("divebell.serve.service.read_gb_per_s", lambda seconds, most: 4.0)
     with running(service_of({"small": folder})) as server, client_of(server) as client:
         client.completions.create(model="small", prompt="x", max_tokens=3)
         assert "divebell_share_of_floor{" not in httpx.get(f"{server.url}/metrics").text
