@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from divebell import _native
+from divebell.weights.arrangement import arranged
 from divebell.weights.formats import COLUMNS, F8_E4M3, F32, MXFP4, OWN, Format
+from divebell.weights.panels import IN_PANELS
 from divebell.weights.tensor import Tensor
 
 CHUNK = 256
@@ -53,6 +55,15 @@ def _float_bytes(x: np.ndarray, format: Format) -> np.ndarray:
     return (x.astype(np.float16) if format.name == "F16" else (x.view(np.uint32) >> 16).astype(np.uint16)).view(
         np.uint8
     )
+
+
+def in_panels(tensor: Tensor) -> Tensor:
+    """The same numbers in the order that AVX-512 reads."""
+    return arranged(tensor, IN_PANELS[tensor.format], np.empty(tensor.nbytes, np.uint8))
+
+
+def activations(T: int, cols: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((T, cols)).astype(np.float32)
 
 
 def rounded(x: np.ndarray) -> np.ndarray:

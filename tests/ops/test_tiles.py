@@ -5,23 +5,15 @@ import pytest
 import stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored import activations, in_panels
 
 from divebell import _native
 from divebell.ops import native
-from divebell.weights.arrangement import arranged
 from divebell.weights.formats import Q4_0, Q4_K, Q8_0
 from divebell.weights.panels import IN_PANELS, ROWS
 
 FROM = _native.tiles_from
 pytestmark = pytest.mark.skipif(not FROM, reason="this processor has no tiles")
-
-
-def moved(tensor):
-    return arranged(tensor, IN_PANELS[tensor.format], np.empty(tensor.nbytes, np.uint8))
-
-
-def activations(T, cols, seed=0):
-    return np.random.default_rng(seed).standard_normal((T, cols)).astype(np.float32)
 
 
 def near(found, x, tensor):
@@ -42,13 +34,13 @@ def near(found, x, tensor):
 def test_any_shape(format, T, panels, blocks, seed):
     tensor = stored.random_tensor(format, panels * ROWS, blocks * format.block, seed)
     x = activations(T, tensor.shape[1], seed)
-    near(native.linears(x, [native.weight(moved(tensor))])[0], x, tensor)
+    near(native.linears(x, [native.weight(in_panels(tensor))])[0], x, tensor)
 
 
 @pytest.mark.parametrize("format", list(IN_PANELS), ids=lambda f: f.name)
 def test_a_token_is_the_same_bits_in_any_company_of_as_many(format):
     tensor = stored.random_tensor(format, 96, 1280)
-    weight, x = native.weight(moved(tensor)), activations(700, 1280)
+    weight, x = native.weight(in_panels(tensor)), activations(700, 1280)
     (all_of_them,) = native.linears(x, [weight])
     for T in (FROM, FROM + 1, 47, 48, 63, 129, 513):
         for threads in (1, 2):
@@ -61,7 +53,9 @@ def test_beside_matrices_that_are_not_multiplied_in_tiles():
     """One in the file's order, whose rows are no whole panels, takes the same activations as int8."""
     tensors = [stored.random_tensor(Q4_0, 64, 512), stored.random_tensor(Q8_0, 40, 512)]
     x, bias = activations(100, 512), activations(1, 64)[0]
-    in_tiles, as_bytes = native.linears(x, [native.weight(moved(tensors[0])), native.weight(tensors[1])], [bias, None])
+    in_tiles, as_bytes = native.linears(
+        x, [native.weight(in_panels(tensors[0])), native.weight(tensors[1])], [bias, None]
+    )
     near(in_tiles - bias, x, tensors[0])
     assert (np.abs(as_bytes - stored.product(x, tensors[1])) <= 4e-6 * stored.magnitude(x, tensors[1])).all()
 
@@ -70,7 +64,7 @@ def test_what_is_no_number_stays_in_its_row():
     tensor = stored.random_tensor(Q4_K, 64, 512)
     x = activations(90, 512)
     x[17, 3], x[85, 400] = np.nan, np.inf
-    (found,) = native.linears(x, [native.weight(moved(tensor))])
+    (found,) = native.linears(x, [native.weight(in_panels(tensor))])
     bad = np.zeros(90, bool)
     bad[[17, 85]] = True
     assert not np.isfinite(found[bad]).any()
@@ -87,7 +81,7 @@ def test_experts(down):
     second = 4 + rng.integers(0, 4, (T, 1)).astype(np.int32)
     ids = np.concatenate([ids, np.where(np.arange(T)[:, None] < 60, second, (ids + 1) % 4)], axis=1).astype(np.int32)
     weights = rng.random((T, 2), np.float32)
-    found = native.moe(x, ids, weights, native.experts(*[[moved(tensor) for tensor in part] for part in tensors]))
+    found = native.moe(x, ids, weights, native.experts(*[[in_panels(tensor) for tensor in part] for part in tensors]))
     gate, up, out = ([tensor.f32().astype(np.float64) for tensor in part] for part in tensors)
     expected = np.zeros((T, 288))
     for t in range(T):
