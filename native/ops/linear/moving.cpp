@@ -10,6 +10,7 @@
 
 #include "arrange.h"
 #include "pool.h"
+#include "workspace.h"
 
 namespace {
 
@@ -20,6 +21,8 @@ constexpr int ask = 22, give_back = MADV_DONTNEED;  // madvise(2); 22: MADV_POPU
 #else
 constexpr int ask = 0, give_back = 0;
 #endif
+
+thread_local Workspace arranged;
 
 }  // namespace
 
@@ -42,31 +45,65 @@ void Moving::bring_all() {
 
 int64_t Moving::rows_before(int64_t panel) const { return std::min(panel * panel_rows, from_.rows); }
 
+void Moving::bring_rows(int64_t first, int64_t n) {
+    for (int64_t panel = first / panel_rows; panel * panel_rows < first + n; ++panel) bring_panel(panel);
+}
+
+const uint8_t* Moving::read_rows(int64_t first, int64_t n) {
+    bool fresh = true;
+    for (int64_t panel = first / panel_rows; panel * panel_rows < first + n; ++panel) fresh &= is_first_to_read(panel);
+    if (!fresh) {
+        bring_rows(first, n);
+        return to_ + first * from_.row_bytes;
+    }
+    uint8_t* out = arranged.get<uint8_t>(n * from_.row_bytes);
+    arrange(first, n, out);
+    for (int64_t panel = first / panel_rows; panel * panel_rows < first + n; ++panel) let_go(panel, seen);
+    return out;
+}
+
+bool Moving::is_first_to_read(int64_t panel) {
+    uint8_t known = waiting;
+    if (!states_[panel].compare_exchange_strong(known, seen)) return false;
+    ask_for(panel);
+    return true;
+}
+
 void Moving::bring_panel(int64_t panel) {
     std::atomic<uint8_t>& state = states_[panel];
-    if (state.load(std::memory_order_acquire) == there) return;
-    if (uint8_t known = waiting; !state.compare_exchange_strong(known, on_its_way)) {
+    uint8_t known = state.load(std::memory_order_acquire);
+    while (known < on_its_way && !state.compare_exchange_weak(known, on_its_way)) {}
+    if (known >= on_its_way) {
         while (state.load(std::memory_order_acquire) != there) std::this_thread::yield();
         return;
     }
-    const int64_t group = panel / group_panels;
-    if (mapped_ && !asked_[group].exchange(true)) advise(group, ask, false);
-    move(panel);
-    state.store(there);  // in one order for all threads: whoever is the last of a group sees that the others are there
-    if (mapped_ && all_there(group)) advise(group, give_back, true);
+    ask_for(panel);
+    const int64_t first = rows_before(panel), n = rows_before(panel + 1) - first;
+    arrange(first, n, to_ + first * from_.row_bytes);
+    state.store(there);
+    let_go(panel, there);
     left_.fetch_sub(1);
 }
 
-void Moving::move(int64_t panel) {
-    const int64_t first = rows_before(panel);
-    if (is_in_panels(order_)) return arrange_panel(from_, first, to_ + first * from_.row_bytes);
-    for (int64_t r = first; r < rows_before(panel + 1); ++r) arrange_row(from_, r, to_ + r * from_.row_bytes);
+void Moving::arrange(int64_t first, int64_t n, uint8_t* out) const {
+    if (is_in_panels(order_)) return arrange_panel(from_, first, out);
+    for (int64_t r = first; r < first + n; ++r, out += from_.row_bytes) arrange_row(from_, r, out);
 }
 
-bool Moving::all_there(int64_t group) const {
-    for (int64_t panel = group * group_panels; panel < std::min(panels_, (group + 1) * group_panels); ++panel)
-        if (states_[panel].load() != there) return false;
-    return true;
+void Moving::ask_for(int64_t panel) {
+    const int64_t group = panel / group_panels;
+    if (mapped_ && !asked_[group].exchange(true)) advise(group, ask, false);
+}
+
+// Gives a group's pages back once all of it has come to `state`. Stores to states have one order for all threads, so that whoever is
+// the last of a group sees the others.
+void Moving::let_go(int64_t panel, State state) {
+    const int64_t group = panel / group_panels;
+    if (!mapped_) return;
+    for (int64_t each = group * group_panels; each < std::min(panels_, (group + 1) * group_panels); ++each)
+        if (states_[each].load() < state) return;
+    asked_[group].store(false);
+    advise(group, give_back, true);
 }
 
 // On the file's pages that have any of a group, or alone nothing else. What was given back is read again if somebody looks at it;

@@ -4,7 +4,7 @@ A decoded token reads pieces of a file from all over it. With pages of 4 KB near
 which costs a sixth of the speed. Pages of 2 MB come by themselves when a file is read through a mapping that asks for
 them; a file that some other program has read or written before lies in the page cache in small ones, and is copied.
 Where the kernels multiply another order of the same bits faster than the file's, matrices are copied in that order,
-each piece when it is first read: a model answers at once, and experts that nobody asks for stay as they are.
+each piece when it is read a second time: a model answers at once, and experts that nobody asks for stay as they are.
 On machines with several nodes of memory all of it is spread over them while it is read; then the rows of each matrix
 that a node's threads multiply first are brought there.
 """
@@ -53,7 +53,7 @@ def bring_in(checkpoint: Any) -> "Rearranged | None":
 class Rearranged:
     """Called with a tensor: a copy of it in the order that the kernels multiply fastest, in memory that is set aside
     for all of them, while the file's own is given back; of a tensor that has no such order, itself. A piece is copied
-    when it is first read, or by `settle`. size: bytes of all of them, each in whole lines."""
+    when it is read a second time, or by `settle`. size: bytes of all of them, each in whole lines."""
 
     def __init__(self, size: int):
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -21,10 +21,10 @@ def faster(tensor: Tensor) -> Format | None:
 
 
 def arranged(tensor: Tensor, order: Format, out: np.ndarray, mapped: bool = False) -> Tensor:
-    """A matrix or stack in another order, whose rows move when kernels first read them, or by `moving.settle()`.
+    """A matrix or stack in another order, whose rows move when kernels read them again, or by `moving.settle()`.
 
     out: uint8 (tensor.nbytes,), where it shall lie. mapped: the tensor's data is a mapped file's, whose pages are given
-    back as they have moved.
+    back as they have been read.
     """
     rows = prod(tensor.shape[:-1])
     stored = _native.Weight(tensor.format.number, tensor.data, rows, tensor.shape[-1])
