@@ -1,4 +1,4 @@
-"""A context of any length in the slot of a llama.cpp server, without reading it.
+"""A context of any length in a slot of a llama.cpp server, without reading it.
 
 A short one is read and saved, its rows are repeated, and the longer one is restored. What a token takes depends on how
 many rows there are, not on what they say.
@@ -21,18 +21,18 @@ _CELL = struct.Struct("<iII")  # position, how many sequences, which
 _ROWS = struct.Struct("<IQ")  # type, bytes of a row
 
 
-def save(server, path: Path) -> None:
-    _act(server, "save", path)
+def save(server, slot: int, path: Path) -> None:
+    _act(server, slot, "save", path)
 
 
-def restore(server, path: Path) -> None:
-    _act(server, "restore", path)
+def restore(server, slot: int, path: Path) -> None:
+    _act(server, slot, "restore", path)
 
 
-def _act(server, action: str, path: Path) -> None:
+def _act(server, slot: int, action: str, path: Path) -> None:
     """path: in the folder that the server has for this."""
     body = json.dumps({"filename": path.name}).encode()
-    url = f"{server.listening_address}/slots/0?action={action}"
+    url = f"{server.listening_address}/slots/{slot}?action={action}"
     urlopen(Request(url, body, {"Content-Type": "application/json"})).close()
 
 

@@ -26,19 +26,22 @@ RANDOM = Path.home() / ".cache/divebell/random"
 
 @dataclass(frozen=True)
 class Subject:
-    """name: in the results. model: a catalogue name, or (config, format) of random weights. vocabulary: ids drawn."""
+    """name: in the results. model: a catalogue name, or (config, format) of random weights. vocabulary: ids drawn.
+    batch: sequences that are decoded together."""
 
     name: str
     model: str | tuple[str, str]
     prompt: str
     depth: str
     vocabulary: int
+    batch: str = "1"
 
 
 SUBJECTS = (
     Subject("SmolLM2-135M Q4_1", "smollm2-135m", "512", "0,2048", 49000),
     Subject("Qwen2.5-Coder-1.5B Q4_K_M", "qwen2.5-coder-1.5b", "512", "0,4096", 150000),
     Subject("DeepSeek-V2-Lite Q4_0 (random)", ("deepseek-v2-lite", "q4_0"), "512", "0,4096", 99000),
+    Subject("DeepSeek-V2-Lite Q4_0, several (random)", ("deepseek-v2-lite", "q4_0"), "0", "0", 99000, "8,16"),
     Subject("DeepSeek-V2-Lite Q4_K (random)", ("deepseek-v2-lite", "q4_k"), "512", "0,4096", 99000),
     Subject("DeepSeek-V3's width, 4 layers, Q4_0 (random)", ("deepseek-v3-width", "q4_0"), "512", "0", 31000),
 )
@@ -76,6 +79,7 @@ def _compare(subject: Subject, options: argparse.Namespace) -> dict[str, Any]:
     theirs = [options.llama_python, str(HERE / "llama_cpp.py"), str(path), "--vocabulary", str(subject.vocabulary)]
     shared = ["--threads", str(options.threads), "--decode", str(options.decode)]
     shared += ["--prompt", options.prompt or subject.prompt, "--depth", options.depth or subject.depth]
+    shared += ["--batch", subject.batch]
     runs: dict[str, list] = {"divebell": [], "llama.cpp": []}
     for _ in range(options.rounds):
         for name, command in (("divebell", ours), ("llama.cpp", theirs)):
@@ -108,7 +112,7 @@ def _run(command: list[str]) -> dict[str, Any]:
 
 
 def _brief(run: dict[str, Any]) -> str:
-    rows = (f"{row['kind']} {row['tokens']}@{row['depth']} {row['tokens_per_s']:.1f}/s" for row in run["rows"])
+    rows = (f"{_what(row)} {row['tokens_per_s']:.1f}/s" for row in run["rows"])
     return f"{', '.join(rows)}; peak {run['memory']['peak'] / 1e9:.1f} GB"
 
 
@@ -173,8 +177,6 @@ def _markdown(results: dict[str, Any]) -> str:
 
 def _line(subject: dict[str, Any], row: dict[str, Any]) -> str:
     speeds = row["tokens_per_s"]
-    what = f"prompt {row['tokens']}" if row["kind"] == "prompt" else "decode"
-    what += f" at {row['depth']:,}" if row["depth"] else ""
     load = median(run["load_average_before"] for runs in subject["runs"].values() for run in runs)
     cells = (
         f"{speeds['divebell']:.1f}",
@@ -182,7 +184,13 @@ def _line(subject: dict[str, Any], row: dict[str, Any]) -> str:
         f"{row['ratio']:.2f}",
         f"{row['share_of_floor']:.0%}",
     )
-    return f"| {subject['name']} | {what} | {' | '.join(cells)} | {load:.1f} |"
+    return f"| {subject['name']} | {_what(row)} | {' | '.join(cells)} | {load:.1f} |"
+
+
+def _what(row: dict[str, Any]) -> str:
+    what = f"prompt {row['tokens']}" if row["kind"] == "prompt" else "decode"
+    what += f" of {row['batch']} together" if row["batch"] > 1 else ""
+    return what + (f" at {row['depth']:,}" if row["depth"] else "")
 
 
 def _memory_lines(results: dict[str, Any]) -> list[str]:
@@ -201,7 +209,7 @@ def _plot(results: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     bars = [(s["name"], row) for s in results["subjects"] for row in s["rows"]]
-    labels = [f"{name}\n{row['kind']} of {row['tokens']} at {row['depth']:,}" for name, row in bars]
+    labels = [f"{name}\n{_what(row)}" for name, row in bars]
     figure, axes = pyplot.subplots(figsize=(9, 1 + 0.5 * len(bars)), layout="constrained")
     axes.barh(range(len(bars)), [row["ratio"] for _, row in bars], color="#2a6f97")
     axes.axvline(1, color="#888888", linewidth=1)

@@ -1,4 +1,4 @@
-"""Weights that move into another order once they are read again: results are the bits of those that had moved before."""
+"""Weights that move into another order once they are read again: results are the bits of those that had moved."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
