@@ -43,7 +43,8 @@ def test_plan_for_people(capsys):
 
 def test_what_is_assumed_of_this_machine_is_said(capsys, monkeypatch):
     figures = {"processor": "P", "threads": 2, "isa": "avx2", "read_gb_per_s": 20.0, "int8_gmac_per_s": 200.0}
-    figures |= {"bf16_gmac_per_s": 100.0, "nodes": {"node0": 28.316}, "disk_gb_per_s": None, "date": "2026-11-28"}
+    figures |= {"bf16_gmac_per_s": 100.0, "f32_gmac_per_s": 50.0}
+    figures |= {"nodes": {"node0": 28.316}, "disk_gb_per_s": None, "date": "2026-11-28"}
     monkeypatch.setattr("divebell.costs.this_machine.this_machine", lambda: figures)
     monkeypatch.setattr("divebell.costs.rehearsed.rehearse", lambda *args: [1.0] * len(args[-1]))
     assert main(["plan", V2_LITE, "--format", "q4_0"]) == 0

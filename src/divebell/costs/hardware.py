@@ -13,8 +13,8 @@ and 580 TFLOP/s (its README of February 2025). CPUs: our judgement, no program w
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """memory: bytes. read: bytes a second. int8, bf16: multiply-adds a second. watts: of its chips, None:
-    not published.
+    """memory: bytes. read: bytes a second. int8, bf16, f32: multiply-adds a second; f32 None: half as many as of
+    bf16. watts: of its chips, None: not published.
 
     dollars: of its processors, dollars_per_hour: rent; None where there is no dated price. export: the state of
     United States export control, as of export_date.
@@ -35,11 +35,12 @@ class Hardware:
     export: str
     export_source: str
     export_date: str
+    f32: float | None = None
 
     @property
     def rates(self) -> dict[str, float]:
         quantized = max(self.int8, self.bf16)  # widened, by many tokens, where that is faster
-        return {"int8": quantized, "bf16": self.bf16, "f32": self.bf16 / 2}
+        return {"int8": quantized, "bf16": self.bf16, "f32": self.f32 or self.bf16 / 2}
 
     def reached(self) -> tuple[float, dict[str, float]]:
         """Bandwidth and rates that a program can count on."""

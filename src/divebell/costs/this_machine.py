@@ -48,6 +48,7 @@ def this_hardware(own: Settings) -> Hardware:
         read=found["read_gb_per_s"] * 1e9,
         int8=found["int8_gmac_per_s"] * 1e9,
         bf16=found["bf16_gmac_per_s"] * 1e9,
+        f32=found["f32_gmac_per_s"] * 1e9,
         watts=watts(own)[0],
         dollars=own.dollars or None,
         dollars_per_hour=None,
