@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "in_turn.h"
+#include "isa.h"
 #include "weight.h"
 
 // y = W x for a matrix W in any stored format.
@@ -20,6 +22,20 @@ constexpr int panel_rows = 32;
 constexpr int rows_in_step = 4;
 INLINE inline int64_t fetched_ahead(const Weight& w) { return (rows_in_step - 1) * w.row_bytes + 4608; }
 
+// Weights on their way into L2, a line for each that is read: of those up to `end`, and of those that the thread goes on with, `jump`
+// bytes behind.
+struct Later {
+    const uint8_t* end;
+    int64_t jump, far;  // far: so many bytes ahead; 0: in turn, on processors where that has been measured to be faster
+
+    INLINE Later(const Weight& w, const uint8_t* end, const uint8_t* next)
+        : end(end), jump(next ? next - end : 0), far(has_tiles() ? 0 : fetched_ahead(w)) {}
+
+    INLINE void fetch(const uint8_t* p) const {
+        const uint8_t* wanted = far ? p + far : in_turn(p);
+        __builtin_prefetch(wanted < end ? wanted : wanted + jump, 0, 2);
+    }
+};
 
 // 256 activations as int8, all in the order that the instruction set's kernels read them; what is past the matrix's columns
 // is zero, or the same again (ends.avx2.h).

@@ -18,7 +18,8 @@ bool is_block_format(Format format);
 
 // A thread that begins to read weights, after a wait or far from the last: the kernels fetch only what comes later.
 inline void fetch_first(const Weight& w, int64_t row) {
-    for (int64_t at = 0; at < fetched_ahead(w); at += 64) __builtin_prefetch(w.row(row) + at, 0, 2);
+    const int64_t far = has_tiles() ? stretch_bytes : fetched_ahead(w);
+    for (int64_t at = 0; at < far; at += 64) __builtin_prefetch(w.row(row) + at, 0, 2);
 }
 
 // How many panels a thread should take at a time, of all `panels`, which are `bytes` of weights.

@@ -109,19 +109,18 @@ private:
     }
 };
 
-// The next weights on their way into L2, some lines before each two groups of a tile: up to `wanted` bytes from `from` on.
+// The next weights on their way into L2, some lines before each two groups of a tile: for up to `wanted` bytes from `from` on.
 struct Ahead {
+    const Later& later;
     const uint8_t* from;
     int64_t wanted = 0, asked = 0;
 
     template <int Lines>
     void fetch() {
-        if (asked + 64 * Lines <= wanted) {
-            for (int line = 0; line < Lines; ++line) __builtin_prefetch(from + asked + 64 * line, 0, 2);
-            asked += 64 * Lines;
-        } else {
-            for (; asked < wanted; asked += 64) __builtin_prefetch(from + asked, 0, 2);
-        }
+        if (asked + 64 * Lines <= wanted)
+            for (int line = 0; line < Lines; ++line, asked += 64) later.fetch(from + asked);
+        else
+            for (; asked < wanted; asked += 64) later.fetch(from + asked);
     }
 };
 
@@ -197,12 +196,12 @@ inline void panel_tile(const uint8_t* p, PanelChunk& chunk, bool fresh, int grou
 template <class F>
 void multiply_panel(const Weight& w, int64_t first, const Input& in, float* out, int64_t stride) {
     PanelChunk chunk;
-    const uint8_t *p = w.row(first), *end = p + panel_rows * w.row_bytes;
-    const int64_t far = fetched_ahead(w), jump = in.next ? in.next - end : 0;
+    const uint8_t* p = w.row(first);
+    const Later later(w, p + panel_rows * w.row_bytes, in.next);
     for (int64_t c = 0; c < in.chunk_count(); ++c) {
         const int groups = static_cast<int>(std::min<int64_t>(8, (in.cols - c * chunk_cols) / 32));
         const int64_t bytes = panel_rows * F::bytes * (F::columns == 32 ? groups : 1);
-        Ahead ahead{p + far + (p + far < end ? 0 : jump)};
+        Ahead ahead{later, p};
         by_runs<6>(in.T, [&]<int N>(int64_t t) {
             const Chunk* x[N];
             float* y[N];

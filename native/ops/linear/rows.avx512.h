@@ -66,10 +66,6 @@ inline void add_chunks(const uint8_t* const* p, const Chunk* const* x, int64_t c
     }
 }
 
-inline void fetch_later(const uint8_t* p, int64_t bytes) {
-    for (int64_t line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p) + line, _MM_HINT_T1);
-}
-
 // Rows first .. first + n as block_rows below, n <= rows_in_step: what is computed for rows past the last is the last one again.
 template <class B, int N>
 inline void step_of_rows(const Weight& w, int64_t first, int64_t n, const Input& in, int64_t t, const uint8_t* end, float* out, int64_t stride) {
@@ -77,7 +73,7 @@ inline void step_of_rows(const Weight& w, int64_t first, int64_t n, const Input&
     // Past the end of a row come the next one's blocks, which meet zeros, unless a short chunk is laid out differently. Past
     // the matrix nothing may be read.
     constexpr bool reads_on = !requires(uint8_t* p) { V::spread(p, 0, p); };
-    const int64_t jump = in.next ? in.next - end : 0;
+    const Later later(w, end, in.next);
     const Chunk* x[N];
     const uint8_t* p[rows_in_step];
     __m512 sum[rows_in_step][N];
@@ -86,14 +82,18 @@ inline void step_of_rows(const Weight& w, int64_t first, int64_t n, const Input&
     for (int r = 0; r < rows_in_step; ++r)
         for (int i = 0; i < N; ++i) sum[r][i] = _mm512_setzero_ps();
     int64_t whole = in.cols / chunk_cols, left = in.cols % chunk_cols;
-    const uint8_t* later = p[0] + fetched_ahead(w);
-    for (int64_t c = 0; c < whole; ++c, later += rows_in_step * V::chunk_bytes) {
-        fetch_later(later < end ? later : later + jump, rows_in_step * V::chunk_bytes);
+    const uint8_t* read = p[0];
+    auto fetch = [&] {
+        for (int64_t line = 0; line < rows_in_step * V::chunk_bytes; line += 64) later.fetch(read + line);
+        read += rows_in_step * V::chunk_bytes;
+    };
+    for (int64_t c = 0; c < whole; ++c) {
+        fetch();
         add_chunks<V, N>(p, x, c, sum);
         for (int r = 0; r < rows_in_step; ++r) p[r] += V::chunk_bytes;
     }
     if (left) {
-        fetch_later(later < end ? later : later + jump, rows_in_step * V::chunk_bytes);
+        fetch();
         alignas(64) uint8_t copies[rows_in_step][V::chunk_bytes + 64];
         for (int r = 0; r < rows_in_step; ++r)
             if (!reads_on || p[r] + V::chunk_bytes > w.row(w.rows)) p[r] = whole_chunk<V>(p[r], left, copies[r]);

@@ -2,15 +2,21 @@
 
 #include <immintrin.h>
 
-// Reading: 8 loads of 64 bytes in flight, asked for 4 KiB ahead; the adds are far from the limit.
+#include "in_turn.h"
+#include "isa.h"
+
+// Reading: 8 loads of 64 bytes in flight, asked for as weights are (in turn, or 4 KiB ahead); the adds are far from the limit.
 // Multiply-adds: 16 chains hide a latency of 4 to 5 cycles at up to 2 instructions a cycle; 64 int8 products
 // an instruction with vpdpbusd, 16 float32 ones with vfmadd.
 static uint64_t read(const uint8_t* data, int64_t bytes) {
     __m512i sums[8];
     for (auto& sum : sums) sum = _mm512_setzero_si512();
+    const bool turns = has_tiles();
     for (int64_t i = 0; i < bytes; i += 512)
         for (int j = 0; j < 8; ++j) {
-            _mm_prefetch(reinterpret_cast<const char*>(data) + i + 64 * j + 4096, _MM_HINT_T0);
+            const uint8_t* line = data + i + 64 * j;
+            if (turns) __builtin_prefetch(in_turn(line), 0, 2);
+            else __builtin_prefetch(line + 4096);
             sums[j] = _mm512_add_epi64(sums[j], _mm512_load_si512(data + i + 64 * j));
         }
     for (int j = 1; j < 8; ++j) sums[0] = _mm512_add_epi64(sums[0], sums[j]);
