@@ -11,6 +11,7 @@ from stored import random_tensor
 from divebell import _native
 from divebell.engine import residence
 from divebell.engine.residence import bring_in
+from divebell.ops import native
 from divebell.weights import arrangement
 from divebell.weights.checkpoint import open_checkpoint
 from divebell.weights.formats import F32, Q4_0
@@ -141,6 +142,18 @@ def test_what_is_multiplied_faster_in_another_order_is_copied_and_its_file_given
     np.testing.assert_array_equal(moved.f32(), expected)
     np.testing.assert_array_equal(stored.f32(), expected)
     assert arranged(floats) is floats
+
+
+@pytest.mark.skipif(not arrangement.FASTER, reason="these kernels read the order of the file")
+def test_what_was_read_once_is_given_back_before_it_is_copied(tmp_path):
+    checkpoint = nibbles_and_floats(tmp_path)
+    stored = checkpoint.tensors["a"]
+    moved = bring_in(checkpoint)(stored)
+    assert stored.data.any()
+    assert resident(stored.data) >= stored.nbytes
+    native.linears(np.ones((1, 2048), np.float32), [native.weight(moved)])
+    assert not moved.data.any()
+    assert resident(stored.data) < stored.nbytes / 4
 
 
 @pytest.mark.parametrize(("wanted", "room"), [(False, 1 << 40), (True, 1 << 20)], ids=["other kernels", "no room"])
