@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "in_turn.h"
-#include "isa.h"
 #include "weight.h"
 
 // y = W x for a matrix W in any stored format.
@@ -26,10 +25,10 @@ INLINE inline int64_t fetched_ahead(const Weight& w) { return (rows_in_step - 1)
 // bytes behind.
 struct Later {
     const uint8_t* end;
-    int64_t jump, far;  // far: so many bytes ahead; 0: in turn, on processors where that has been measured to be faster
+    int64_t jump, far;  // far: so many bytes ahead; 0: in turn
 
     INLINE Later(const Weight& w, const uint8_t* end, const uint8_t* next)
-        : end(end), jump(next ? next - end : 0), far(has_tiles() ? 0 : fetched_ahead(w)) {}
+        : end(end), jump(next ? next - end : 0), far(fetches_in_turn() ? 0 : fetched_ahead(w)) {}
 
     INLINE void fetch(const uint8_t* p) const {
         const uint8_t* wanted = far ? p + far : in_turn(p);

@@ -24,6 +24,12 @@ constexpr int ask = 0, give_back = 0;
 
 thread_local Workspace arranged;
 
+// For each panel that has any of n rows from `first` on.
+template <class F>
+void of_rows(int64_t first, int64_t n, const F& f) {
+    for (int64_t panel = first / panel_rows; panel * panel_rows < first + n; ++panel) f(panel);
+}
+
 }  // namespace
 
 Moving::Moving(const Weight& from, Format order, uint8_t* to, bool mapped)
@@ -46,19 +52,19 @@ void Moving::bring_all() {
 int64_t Moving::rows_before(int64_t panel) const { return std::min(panel * panel_rows, from_.rows); }
 
 void Moving::bring_rows(int64_t first, int64_t n) {
-    for (int64_t panel = first / panel_rows; panel * panel_rows < first + n; ++panel) bring_panel(panel);
+    of_rows(first, n, [&](int64_t panel) { bring_panel(panel); });
 }
 
 const uint8_t* Moving::read_rows(int64_t first, int64_t n) {
     bool fresh = true;
-    for (int64_t panel = first / panel_rows; panel * panel_rows < first + n; ++panel) fresh &= is_first_to_read(panel);
+    of_rows(first, n, [&](int64_t panel) { fresh &= is_first_to_read(panel); });
     if (!fresh) {
         bring_rows(first, n);
         return to_ + first * from_.row_bytes;
     }
     uint8_t* out = arranged.get<uint8_t>(n * from_.row_bytes);
     arrange(first, n, out);
-    for (int64_t panel = first / panel_rows; panel * panel_rows < first + n; ++panel) let_go(panel, seen);
+    of_rows(first, n, [&](int64_t panel) { let_go(panel, seen); });
     return out;
 }
 

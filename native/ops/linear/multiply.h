@@ -18,7 +18,7 @@ bool is_block_format(Format format);
 
 // A thread that begins to read weights, after a wait or far from the last: the kernels fetch only what comes later.
 inline void fetch_first(const Weight& w, int64_t row) {
-    const int64_t far = has_tiles() ? stretch_bytes : fetched_ahead(w);
+    const int64_t far = fetches_in_turn() ? stretch_bytes : fetched_ahead(w);
     for (int64_t at = 0; at < far; at += 64) __builtin_prefetch(w.row(row) + at, 0, 2);
 }
 

@@ -3,7 +3,6 @@
 #include <immintrin.h>
 
 #include "in_turn.h"
-#include "isa.h"
 
 // Reading: 8 loads of 64 bytes in flight, asked for as weights are (in turn, or 4 KiB ahead); the adds are far from the limit.
 // Multiply-adds: 16 chains hide a latency of 4 to 5 cycles at up to 2 instructions a cycle; 64 int8 products
@@ -11,7 +10,7 @@
 static uint64_t read(const uint8_t* data, int64_t bytes) {
     __m512i sums[8];
     for (auto& sum : sums) sum = _mm512_setzero_si512();
-    const bool turns = has_tiles();
+    const bool turns = fetches_in_turn();
     for (int64_t i = 0; i < bytes; i += 512)
         for (int j = 0; j < 8; ++j) {
             const uint8_t* line = data + i + 64 * j;
